@@ -1,0 +1,335 @@
+"""Records of long runs: small JSON files that say what was run, on what, and what came out.
+
+A record holds the whole configuration, the seeds, metrics with units and per-seed values, the
+arrays that figures draw, and where the numbers come from. It carries its own checksum, so a
+truncated or hand-edited file is refused.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+SCHEMA = 1
+PROFILES = ("quick", "full")
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run was and what it gave.
+
+    Args:
+        name: file name without ending, lower case with hyphens.
+        chapter: notebook that shows it, such as ``06_boundary``.
+        profile: "quick" or "full".
+        command: the command that makes it again.
+        config: every setting of the run.
+        seeds: seeds used.
+        metrics: name → what :func:`metric` returns.
+        arrays: name → nested list of numbers that a figure or table draws.
+        provenance: what :func:`provenance` returns.
+
+    Raises:
+        ValueError: a field of the wrong kind, an unknown profile, numbers that are not finite.
+    """
+
+    name: str
+    chapter: str
+    profile: str
+    command: str
+    config: dict
+    seeds: list
+    metrics: dict
+    provenance: dict
+    arrays: dict = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema is {self.schema!r}; valid: {SCHEMA}")
+        if (
+            not self.name
+            or not self.name.replace("-", "").isalnum()
+            or self.name.lower() != self.name
+        ):
+            raise ValueError(
+                f"name is {self.name!r}; valid: lower case letters, digits and hyphens"
+            )
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile is {self.profile!r}; valid: {', '.join(PROFILES)}")
+        for key in ("config", "metrics", "arrays", "provenance"):
+            if not isinstance(getattr(self, key), dict):
+                raise ValueError(f"{key} is {getattr(self, key)!r}; valid: a dictionary")
+        missing = {"device", "versions", "code", "wall_seconds"} - set(self.provenance)
+        if missing:
+            raise ValueError(f"provenance lacks {', '.join(sorted(missing))}")
+        for key, value in self.metrics.items():
+            if not isinstance(value, dict) or not {"unit", "values", "mean"} <= set(value):
+                raise ValueError(f"metric {key} is {value!r}; valid: unit, values, mean, interval")
+        try:
+            json.dumps(asdict(self), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"record {self.name} can not be written as JSON: {error}") from None
+
+
+def metric(values: Iterable[float], unit: str) -> dict:
+    """Per-seed values with their mean and a 95 % bootstrap interval of the mean.
+
+    Args:
+        values: one number for each seed.
+        unit: unit of the numbers, such as "nats".
+
+    Returns:
+        unit, values, mean and interval (None for a single seed).
+
+    Raises:
+        ValueError: no value, or one that is not finite.
+    """
+    values = [float(value) for value in values]
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"values is {values}; valid: at least one finite number")
+    interval = None
+    if len(values) > 1:
+        draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
+        interval = [float(end) for end in np.quantile(draws.mean(1), [0.025, 0.975])]
+    return {"unit": unit, "values": values, "mean": float(np.mean(values)), "interval": interval}
+
+
+def provenance(modules: Iterable[str], wall_seconds: float, data: dict | None = None) -> dict:
+    """Where a number comes from: device, versions, commit, code and data hashes, seconds.
+
+    Args:
+        modules: modules of this package that the run used, without the package name.
+        wall_seconds: how long the run took.
+        data: name of a data set → its sha256, for runs on data.
+    """
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("torch", "numpy")},
+        },
+        "commit": _commit(),
+        "code": code_hash(modules),
+        "data": data or {},
+        "wall_seconds": round(wall_seconds, 1),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def code_hash(modules: Iterable[str]) -> dict[str, str]:
+    """Module name → sha256 of its source, to tell whether a record still fits the code.
+
+    Raises:
+        ValueError: a module that this package does not have.
+    """
+    hashes = {}
+    for name in sorted(modules):
+        path = PACKAGE / f"{name}.py"
+        if not path.is_file():
+            raise ValueError(f"module {name} is not in mlcpc; valid: {', '.join(_modules())}")
+        hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
+
+
+def stale(record: Record) -> list[str]:
+    """Modules that have changed, or gone, since the record was made."""
+    return [
+        name
+        for name, digest in record.provenance["code"].items()
+        if name not in _modules() or code_hash([name])[name] != digest
+    ]
+
+
+def results() -> Path:
+    """Folder of the records: ``$MLCPC_RESULTS``, or the nearest ``results`` folder upwards."""
+    if "MLCPC_RESULTS" in os.environ:
+        return Path(os.environ["MLCPC_RESULTS"])
+    for folder in (Path.cwd(), *Path.cwd().parents, PACKAGE.parent):
+        if (folder / "results").is_dir():
+            return folder / "results"
+    raise FileNotFoundError("no folder named results here or above; set MLCPC_RESULTS to it")
+
+
+def write(record: Record, folder: Path | None = None) -> Path:
+    """Write a record with its checksum; the file appears whole or not at all.
+
+    Raises:
+        OSError: the folder can not be written; nothing is left behind.
+    """
+    content = asdict(record)
+    content["checksum"] = _checksum(content)
+    path = (folder or results()) / f"{record.name}.json"
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def read(name: str, folder: Path | None = None) -> Record:
+    """Read a record and check it.
+
+    Raises:
+        FileNotFoundError: no such record; the message lists those there are.
+        ValueError: not JSON, unknown or missing fields, a checksum that does not fit.
+    """
+    folder = folder or results()
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        there = ", ".join(sorted(each.stem for each in folder.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"no record {path}; there are: {there}")
+    try:
+        content = json.loads(path.read_text())
+        checksum = content.pop("checksum")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole record: {error!r}") from None
+    if checksum != _checksum(content):
+        raise ValueError(f"{path} does not fit its checksum: it was edited or damaged")
+    unknown = set(content) - set(Record.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
+    try:
+        return Record(**content)
+    except TypeError as error:
+        raise ValueError(f"{path} lacks fields: {error}") from None
+
+
+def cite(record: Record) -> None:
+    """Show, under a figure, which record it was drawn from, with a link to the file."""
+    from IPython.display import publish_display_data
+
+    changed = stale(record)
+    state = f"; stale, since {', '.join(changed)} changed after it" if changed else ""
+    seconds = record.provenance["wall_seconds"]
+    text = (
+        f"Record {record.name}: profile {record.profile}, {len(record.seeds)} seeds, "
+        f"{seconds / 60:.0f} min on {record.provenance['device']}{state}."
+    )
+    html = text.replace(
+        record.name, f'<a href="../_static/records/{record.name}.json">{record.name}</a>', 1
+    )
+    publish_display_data(
+        {"text/plain": text, "text/html": f'<p class="record">{html}</p>'},
+        {"mlcpc_record": record.name},
+    )
+
+
+def choose(profile: str, **settings: dict) -> dict:
+    """Settings of a profile.
+
+    Raises:
+        ValueError: a profile that the notebook does not have; the message lists those it has.
+    """
+    if profile not in settings:
+        raise ValueError(f"profile is {profile!r}; valid: {', '.join(settings)}")
+    return settings[profile]
+
+
+def sweep(
+    cells: Iterable[dict], work: Callable[[dict], dict], scratch: Path, config: dict
+) -> list[dict]:
+    """Work through cells, keeping each finished one on disk, so that a killed run can go on.
+
+    Args:
+        cells: what is to be done; each a small dictionary that names one piece of work.
+        work: takes a cell, returns its result as a dictionary of numbers.
+        scratch: file of finished cells, a line each; the caller removes it when all is safe.
+        config: settings of the run; a scratch file of other settings is refused.
+
+    Returns:
+        the results, in the order of the cells.
+
+    Raises:
+        ValueError: ``scratch`` belongs to another configuration.
+    """
+    done = {}
+    header = json.dumps({"config": config}, sort_keys=True)
+    if scratch.exists():
+        lines = scratch.read_text().splitlines()
+        if lines and lines[0] != header:
+            raise ValueError(f"{scratch} holds another run: {lines[0]}; this one is {header}")
+        for line in lines[1:]:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break  # the line that was being written when the run was killed
+            done[json.dumps(entry["cell"], sort_keys=True)] = entry["result"]
+    finished = [
+        json.dumps({"cell": json.loads(cell), "result": result}) for cell, result in done.items()
+    ]
+    write_atomically(scratch, "\n".join([header, *finished]) + "\n")
+    for cell in (cells := list(cells)):
+        key = json.dumps(cell, sort_keys=True)
+        if key in done:
+            continue
+        done[key] = work(cell)
+        with scratch.open("a") as file:
+            file.write(json.dumps({"cell": cell, "result": done[key]}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return [done[json.dumps(cell, sort_keys=True)] for cell in cells]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all.
+
+    Raises:
+        OSError: the message names the file; no partial file is left.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+
+
+def _checksum(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _modules() -> list[str]:
+    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def _commit() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=PACKAGE,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None
+
+
+def _processor() -> str:
+    """Name of the processor and its cores; the platform module leaves it empty on Linux."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = names[0].split(":")[1].strip() if names else name
+    return f"{name}, {os.cpu_count()} cores"

@@ -1,4 +1,4 @@
-r"""Finite joints: exact expectations of a bound by enumeration, and a search that tries to break it.
+r"""Finite joints, exact expectations by enumeration, and a search that tries to break a bound.
 
 A bound is a function of random pairs. On a finite alphabet the pairs can be enumerated, so its
 expectation is a finite sum and a claim "J ≤ I" can be checked to rounding, with no sampling.
@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from mlcpc import bounds
 from mlcpc.shapes import Float, Int, Tensor
 
 DESIGNS = ("independent", "shared", "in_batch")
@@ -135,7 +136,7 @@ def expected(
 
 @dataclass(frozen=True)
 class Worst:
-    """What a search found: the largest J − I in nats, with the joint and the critic that give it."""
+    """What a search found: the largest J − I in nats, and the joint and critic that give it."""
 
     gap: float
     joint: Joint
@@ -199,6 +200,68 @@ def search(
     gap, table, critic = worst
     # A score matters only up to a constant; pinning its largest value makes results comparable.
     return Worst(gap, Joint(table / table.sum()), critic - critic.max())
+
+
+@dataclass(frozen=True)
+class BoundaryConfig:
+    """Settings of the phase diagram: where does J_α stop being a bound?
+
+    Args:
+        sizes: pairs (n, m) searched with independent and with shared negatives.
+        batch_sizes: values of n = m searched with negatives from the batch.
+        ratios: values of α/α_min; those with α > m are left out.
+        alphabet: sizes of the two alphabets.
+        seeds: seeds of the search; the worst over seeds is what counts.
+        restarts: starting points of one search.
+        steps: ascent steps of one search.
+    """
+
+    sizes: tuple[tuple[int, int], ...] = ((1, 2), (2, 2), (2, 3), (3, 2), (3, 3))
+    batch_sizes: tuple[int, ...] = (2, 3, 4)
+    ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.2, 1.5)
+    alphabet: tuple[int, int] = (2, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    restarts: int = 32
+    steps: int = 400
+
+
+def boundary_cells(config: BoundaryConfig) -> list[dict]:
+    """The searches of a phase diagram, one dictionary each.
+
+    Raises:
+        ValueError: a ratio that is not above zero.
+    """
+    places = [(n, m, design) for n, m in config.sizes for design in ("independent", "shared")]
+    places += [(n, n, "in_batch") for n in config.batch_sizes]
+    cells = []
+    for n, m, design in places:
+        for ratio in config.ratios:
+            if not ratio > 0:
+                raise ValueError(f"ratios contains {ratio}; valid: above 0")
+            if ratio * bounds.alpha_min(n, m) <= m:
+                cells += [
+                    {"n": n, "m": m, "design": design, "ratio": ratio, "seed": seed}
+                    for seed in config.seeds
+                ]
+    return cells
+
+
+def boundary_gap(cell: dict, config: BoundaryConfig) -> dict:
+    """Worst J_α − I in nats that one search of the phase diagram finds: ``{"gap": …}``."""
+    n, m = cell["n"], cell["m"]
+    alpha = cell["ratio"] * bounds.alpha_min(n, m)
+    worst = search(
+        bounds.ml_cpc,
+        n,
+        m,
+        alpha,
+        cell["design"],
+        config.alphabet,
+        cell["seed"],
+        config.restarts,
+        config.steps,
+    )
+    return {"gap": worst.gap}
 
 
 def count_configurations(a: int, b: int, n: int, m: int, negatives: str, pooled: bool) -> int:

@@ -1,0 +1,115 @@
+"""Commands of the package: ``python -m mlcpc boundary | records``."""
+
+import argparse
+import ast
+import sys
+import time
+from dataclasses import MISSING, asdict, fields, replace
+from typing import Any
+
+from mlcpc import exact, runs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; bad input ends with a message and exit status 2."""
+    parser = argparse.ArgumentParser(prog="python -m mlcpc", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    boundary = commands.add_parser(
+        "boundary", help="search the phase diagram of J − I and write its record"
+    )
+    add_config(boundary, exact.BoundaryConfig)
+    boundary.add_argument("--name", default="boundary", help="name of the record")
+    commands.add_parser("records", help="list the records, and those that the code has outgrown")
+    options = parser.parse_args(arguments)
+    try:
+        {"boundary": _boundary, "records": _records}[options.command](options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def add_config(parser: argparse.ArgumentParser, config: type) -> None:
+    """Give a parser one option for each field of a config dataclass, with its default."""
+    lines = (config.__doc__ or "").splitlines()
+    explained = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
+    for each in fields(config):
+        default = each.default if each.default is not MISSING else None
+        kind = type(default) if isinstance(default, (int, float, str)) else ast.literal_eval
+        parser.add_argument(
+            f"--{each.name}",
+            type=kind,
+            default=default,
+            help=f"{explained.get(each.name, '')} (default: {default})",
+        )
+
+
+def config_from(options: argparse.Namespace, config: type) -> Any:
+    """The config dataclass filled with what the parser read."""
+    return replace(config(), **{each.name: getattr(options, each.name) for each in fields(config)})
+
+
+def _boundary(options: argparse.Namespace) -> None:
+    config = config_from(options, exact.BoundaryConfig)
+    cells = exact.boundary_cells(config)
+    begin = time.monotonic()
+    scratch = runs.results() / f".{options.name}.partial"
+
+    def work(cell: dict) -> dict:
+        start = time.monotonic()
+        gap = exact.boundary_gap(cell, config)
+        place = cells.index(cell) + 1
+        print(f"[{place}/{len(cells)}] {cell} J - I {gap['gap']:+.2e} nats", flush=True)
+        return {**gap, "seconds": time.monotonic() - start}
+
+    done = runs.sweep(cells, work, scratch, asdict(config))
+    # A resumed run reports the seconds that its searches took, not those since it was resumed.
+    seconds = max(sum(result["seconds"] for result in done), time.monotonic() - begin)
+    rows = [
+        [
+            exact.DESIGNS.index(cell["design"]),
+            cell["n"],
+            cell["m"],
+            cell["ratio"],
+            cell["seed"],
+            result["gap"],
+        ]
+        for cell, result in zip(cells, done, strict=True)
+    ]
+    inside = [row[-1] for row in rows if row[3] >= 1]
+    changed = [
+        f"--{key} '{value}'"
+        for key, value in asdict(config).items()
+        if value != getattr(exact.BoundaryConfig(), key)
+    ]
+    record = runs.Record(
+        name=options.name,
+        chapter="06_boundary",
+        profile="full",
+        command=" ".join(["python -m mlcpc boundary", *changed]),
+        config=asdict(config),
+        seeds=list(config.seeds),
+        metrics={
+            "largest J - I at or above alpha_min": runs.metric([max(inside, default=0.0)], "nats")
+        },
+        arrays={"rows": rows},
+        provenance=runs.provenance(["bounds", "exact"], seconds),
+    )
+    print(f"wrote {runs.write(record)}")
+    scratch.unlink()
+
+
+def _records(options: argparse.Namespace) -> None:
+    for path in sorted(runs.results().glob("*.json")):
+        record = runs.read(path.stem)
+        changed = runs.stale(record)
+        state = f"stale: {', '.join(changed)} changed" if changed else "fits the code"
+        print(f"{record.name}  {record.profile}  {len(record.seeds)} seeds  {state}")
+        print(f"    {record.command}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+# notebooks/*.md -> book/chapters/*.ipynb -> book/generated/ledger.md -> book/_build/html
+# A file is made again when a file it depends on, its profile or its rule has changed.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, "book/_tools")
+sys.path.insert(0, "book/_ext")
+import dependencies
+import launch
+import project
+
+PYTHON = sys.executable
+PROFILE = project.check_profile(config.get("profile", "quick"))
+ONLY = config.get("notebook", "")  # the profile asked for is this notebook's alone, if given
+NAMES = project.names()
+CHAPTERS = expand("book/chapters/{name}.ipynb", name=NAMES)
+RECORDS = sorted(map(str, project.RESULTS.glob("*.json")))
+SHARED = ["requirements.lock", "book/_tools/project.py"]
+PAGES = ["_config.yml", "_toc.yml", *sorted(map(str, [
+    *Path("book").glob("*.md"), *Path("book").glob("*.bib"),
+    *Path("book/_ext").glob("*.py"), *Path("book/_static").glob("*.*"),
+]))]
+
+
+def profile_of(wildcards):
+    return PROFILE if ONLY in ("", wildcards.name) else "quick"
+
+
+rule all:
+    input: "book/_build/html/index.html"
+
+
+rule chapter:
+    input:
+        lambda wildcards: dependencies.inputs(wildcards.name),
+        SHARED,
+        "book/_tools/execute.py",
+        "book/_tools/dependencies.py",
+    output: "book/chapters/{name}.ipynb"
+    params: profile=profile_of
+    resources: notebooks=1
+    shell:
+        "{PYTHON} book/_tools/execute.py notebooks/{wildcards.name}.md {output}"
+        " --set profile={params.profile}"
+
+
+rule ledger:
+    input: CHAPTERS, SHARED, "book/_tools/ledger.py"
+    output: "book/generated/ledger.md"
+    shell: "{PYTHON} book/_tools/ledger.py"
+
+
+rule site:
+    input: CHAPTERS, PAGES, RECORDS, SHARED, rules.ledger.output, "book/_tools/render.py"
+    output: "book/_build/html/index.html"
+    params: repository=launch.repository()
+    shell: "{PYTHON} book/_tools/render.py"

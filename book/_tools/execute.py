@@ -1,0 +1,180 @@
+"""Execute one notebook: MyST text in, executed .ipynb with cost box and provenance line out.
+
+    python book/_tools/execute.py notebooks/01_x.md book/chapters/01_x.ipynb --set profile=quick
+
+The output appears only when every cell has run.
+"""
+
+import argparse
+import ast
+import hashlib
+import logging
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import mlcpc
+import nbformat
+import papermill
+from dependencies import of
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from mlcpc import runs
+from project import (
+    Refusal,
+    check_profile,
+    code_cells,
+    hide_arrays,
+    main,
+    plain,
+    read_notebook,
+    replacing,
+    say,
+    tags,
+)
+
+CELL_TIMEOUT = 3600  # seconds: a stuck cell must end, a full-profile cell may take long
+WORDS_PER_MINUTE = 180
+
+
+def declared(notebook, origin: str) -> dict[str, object]:
+    """Names and default values of the cell tagged `parameters`."""
+    tagged = [cell for cell in code_cells(notebook) if "parameters" in tags(cell)]
+    if len(tagged) != 1:
+        raise Refusal(f"{origin}: {len(tagged)} cells tagged `parameters`, exactly one is needed")
+    values = {}
+    for node in ast.parse(tagged[0].source).body:
+        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+            raise Refusal(f"{origin}: the parameters cell may hold assignments only, "
+                          f"not `{ast.unparse(node)}`")
+        try:
+            values[node.targets[0].id] = ast.literal_eval(node.value)
+        except ValueError:
+            raise Refusal(f"{origin}: the default of a parameter must be a literal, "
+                          f"not `{ast.unparse(node)}`") from None
+    return values
+
+
+def validated(settings: list[str], defaults: dict[str, object], origin: str) -> dict[str, object]:
+    """`name=value` texts as values of the declared types; papermill accepts any name, we do not."""
+    values = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in defaults:
+            raise Refusal(f"{origin}: unknown parameter {name!r}; "
+                          f"valid parameters: {', '.join(defaults)}")
+        value = text
+        if not isinstance(defaults[name], str):
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                pass
+            if type(value) is not type(defaults[name]):
+                raise Refusal(f"{origin}: parameter {name!r} is {text!r}; "
+                              f"it must be of type {type(defaults[name]).__name__}")
+        values[name] = value
+    if "profile" in values:
+        check_profile(values["profile"])
+    return values
+
+
+def run(notebook, values: dict[str, object], name: str):
+    """The executed notebook; a failing cell is a refusal that shows its traceback."""
+    with tempfile.TemporaryDirectory(prefix="mlcpc-") as folder:
+        source, result = Path(folder, "source.ipynb"), Path(folder, "result.ipynb")
+        nbformat.write(notebook, source)
+        try:
+            papermill.execute_notebook(
+                str(source), str(result), parameters=values, kernel_name="python3",
+                progress_bar=False, execution_timeout=CELL_TIMEOUT,
+            )
+        except papermill.PapermillExecutionError as error:
+            traceback = plain("\n".join(error.traceback))
+            raise Refusal(
+                f"{name}: cell {error.exec_count} raised {error.ename}: {error.evalue}\n"
+                f"{error.source}\n\n{traceback}"
+            ) from None
+        except (CellTimeoutError, DeadKernelError) as error:
+            raise Refusal(f"{name}: {error}") from None
+        return nbformat.read(result, as_version=4)
+
+
+def cost_box(notebook, seconds: float, profile: str, device: str) -> str:
+    words = sum(len(cell.source.split()) for cell in notebook.cells)
+    minutes = max(1, round(words / WORDS_PER_MINUTE))
+    return (
+        ":::{admonition} Cost of this page\n:class: tip cost\n"
+        f"Reading: about {minutes} min. Running: {seconds:.0f} s at profile `{profile}`, "
+        f"one thread of {device}.\n:::"
+    )
+
+
+def passport(origin: dict, records: list[Path], profile: str) -> str:
+    """The last line of the page: what ran, in which state, with what."""
+    code = hashlib.sha256(repr(origin["code"]).encode()).hexdigest()[:12]
+    read = [
+        f"`{path.name}` ({hashlib.sha256(path.read_bytes()).hexdigest()[:12]})" for path in records
+    ]
+    return (
+        ":::{div} provenance\n"
+        f"Executed at profile `{profile}` with mlcpc {mlcpc.__version__}, "
+        f"commit {origin['commit'] or 'unknown'}, "
+        f"code {code} of {', '.join(origin['code']) or 'no module of ours'}. "
+        f"Python {origin['versions']['python']}, PyTorch {origin['versions']['torch']}. "
+        f"Records read: {', '.join(read) or 'none'}.\n:::"
+    )
+
+
+def finish(notebook, origin: dict, records: list[Path], profile: str):
+    """The page: injected cell hidden, cost box under the title, passport at the end."""
+    for cell in code_cells(notebook):
+        hide_arrays(cell)
+        if "injected-parameters" in tags(cell):
+            cell.metadata["tags"] = [*tags(cell), "remove-cell"]
+    seconds = origin["wall_seconds"]
+    box = cost_box(notebook, seconds, profile, origin["device"])
+    title = notebook.cells[0]
+    lines = title.source.splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("# "))
+    lines[heading + 1 : heading + 1] = ["", box, ""]
+    title.source = "\n".join(lines)
+    last = nbformat.v4.new_markdown_cell(passport(origin, records, profile))
+    notebook.cells.append(last)
+    notebook.metadata["mlcpc"] = {"profile": profile, "seconds": seconds}
+    return notebook
+
+
+def execute(source: Path, target: Path, settings: list[str]) -> float:
+    """Seconds that the notebook took."""
+    notebook = read_notebook(source)
+    defaults = declared(notebook, str(source))
+    values = {**defaults, **validated(settings, defaults, str(source))}
+    if "profile" not in values:
+        raise Refusal(f"{source}: the parameters cell must set `profile`")
+    if not re.search("^# ", notebook.cells[0].source, re.MULTILINE):
+        raise Refusal(f"{source}: the page must begin with its title, `# ...`")
+    modules, records = of(source.stem)
+    # Before the run: a file may be edited while the kernel works with what it loaded.
+    code = runs.code_hash(path.stem for path in modules)
+    started = time.monotonic()
+    notebook = run(notebook, values, source.stem)
+    seconds = time.monotonic() - started
+    notebook = finish(notebook, runs.provenance(code, seconds), records, values["profile"])
+    with replacing(target) as scratch:
+        nbformat.write(notebook, scratch)
+    return seconds
+
+
+def command_line() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    options = parser.parse_args()
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    seconds = execute(options.source, options.target, options.set)
+    say(f"done {options.source.stem} {seconds:.0f}")
+
+
+if __name__ == "__main__":
+    main(command_line)

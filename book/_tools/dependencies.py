@@ -10,6 +10,7 @@ from pathlib import Path
 
 from project import NOTEBOOKS, PACKAGE, RESULTS, Refusal, code_cells, main, read_notebook
 
+
 def tree(source: str, origin: str) -> ast.Module:
     """The parsed source; `%magic` and `!shell` lines count as empty."""
     source = re.sub(r"^\s*[%!].*$", "", source, flags=re.MULTILINE)

@@ -14,12 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import mlcpc
 import nbformat
 import papermill
 from dependencies import of
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from mlcpc import runs
 from project import (
     Refusal,
     check_profile,
@@ -32,6 +30,9 @@ from project import (
     say,
     tags,
 )
+
+import mlcpc
+from mlcpc import runs
 
 CELL_TIMEOUT = 3600  # seconds: a stuck cell must end, a full-profile cell may take long
 WORDS_PER_MINUTE = 180

@@ -29,8 +29,9 @@ def build() -> None:
     copy_records()
     # --all: an incremental build does not repeat the warnings of unchanged pages.
     done = subprocess.run(
-        [Path(sys.executable).with_name("jupyter-book"), "build", "book", "--config", "_config.yml",
-         "--toc", Path("_toc.yml").resolve(), "--path-output", str(SCRATCH), "-W", "-n", "--keep-going", "--all"],
+        [Path(sys.executable).with_name("jupyter-book"), "build", "book",
+         "--config", "_config.yml", "--toc", Path("_toc.yml").resolve(),
+         "--path-output", SCRATCH, "-W", "-n", "--keep-going", "--all"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     log = plain(done.stdout)

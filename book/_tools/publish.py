@@ -1,0 +1,50 @@
+"""Executed notebooks as they go on the branch that the Colab and Binder buttons point to.
+
+    GITHUB_REPOSITORY=owner/name python book/_tools/publish.py FOLDER
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+sys.path.insert(0, "book/_ext")
+import launch
+from project import CHAPTERS, Refusal, main, names, read_notebook
+
+
+def requirement(slug: str, commit: str) -> str:
+    """The package at the commit that made the notebooks, as pip takes it."""
+    return f"mlcpc @ git+https://github.com/{slug}@{commit}"
+
+
+def with_install(notebook, wanted: str):
+    """The notebook with a first cell that installs the package where it is missing."""
+    source = (
+        "# This page needs the book's package. Colab does not have it yet.\n"
+        "try:\n    import mlcpc\nexcept ImportError:\n"
+        f'    %pip install --quiet "{wanted}" matplotlib'
+    )
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
+    return notebook
+
+
+def publish() -> None:
+    slug = launch.repository()
+    if len(sys.argv) != 2 or not slug:
+        raise Refusal("needs a folder, and a GitHub repository in GITHUB_REPOSITORY or as origin")
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    wanted = requirement(slug, commit)
+    for name in names():
+        notebook = with_install(read_notebook(CHAPTERS / f"{name}.ipynb"), wanted)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    (folder / "requirements.txt").write_text(f"{wanted}\nmatplotlib\n")  # for Binder
+
+
+if __name__ == "__main__":
+    main(publish, speak=print)

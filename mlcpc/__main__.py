@@ -55,6 +55,7 @@ def config_from(options: argparse.Namespace, config: type) -> Any:
 def _boundary(options: argparse.Namespace) -> None:
     config = config_from(options, exact.BoundaryConfig)
     cells = exact.boundary_cells(config)
+    code = runs.code_hash(["bounds", "exact"])
     begin = time.monotonic()
     scratch = runs.results() / f".{options.name}.partial"
 
@@ -65,7 +66,7 @@ def _boundary(options: argparse.Namespace) -> None:
         print(f"[{place}/{len(cells)}] {cell} J - I {gap['gap']:+.2e} nats", flush=True)
         return {**gap, "seconds": time.monotonic() - start}
 
-    done = runs.sweep(cells, work, scratch, asdict(config))
+    done = runs.sweep(cells, work, scratch, {**asdict(config), "code": code})
     # A resumed run reports the seconds that its searches took, not those since it was resumed.
     seconds = max(sum(result["seconds"] for result in done), time.monotonic() - begin)
     rows = [
@@ -96,7 +97,7 @@ def _boundary(options: argparse.Namespace) -> None:
             "largest J - I at or above alpha_min": runs.metric([max(inside, default=0.0)], "nats")
         },
         arrays={"rows": rows},
-        provenance=runs.provenance(["bounds", "exact"], seconds),
+        provenance=runs.provenance(code, seconds),
     )
     print(f"wrote {runs.write(record)}")
     scratch.unlink()

@@ -310,9 +310,9 @@ def _expected(
     negatives: str,
 ) -> Tensor:
     """:func:`expected` on bare tensors, with gradients to the table and the critic."""
-    for name, value, least in (("n", n, 1), ("m", m, 2)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; valid: an integer of at least {least}")
+    bounds._check_count("n", n, 1)
+    bounds._check_count("m", m, 2)
+    bounds._check_alpha(alpha, m)
     if negatives not in DESIGNS:
         raise ValueError(f"negatives is {negatives!r}; valid: {', '.join(DESIGNS)}")
     if negatives == "in_batch" and n != m:
@@ -341,12 +341,29 @@ def _expected(
     log_p, log_fresh, scores = (
         each.expand(*batch, -1).reshape(-1, a * b) for each in (log_p, log_fresh, scores)
     )
-    if isinstance(alpha, Tensor):
-        alpha = alpha.to(log_p.dtype).expand(batch).reshape(-1)
-        alpha = alpha.reshape(-1, *[1] * (draws.positive.ndim - 1))
+    alpha = torch.as_tensor(alpha, dtype=log_p.dtype).expand(batch).reshape(-1)
+    size = max(1, _CHUNK // (size * n * m))  # joints summed at once
+    parts = [
+        _sum_over_draws(bound, draws, *each, n * m)
+        for each in zip(*(x.split(size) for x in (log_p, log_fresh, scores, alpha)), strict=True)
+    ]
+    return torch.cat(parts).reshape(batch)
+
+
+def _sum_over_draws(
+    bound: Bound,
+    draws: _Draws,
+    log_p: Tensor,
+    log_fresh: Tensor,
+    scores: Tensor,
+    alpha: Tensor,
+    board: int,
+) -> Tensor:
+    """Σ p(draw) · bound(draw) for a batch of joints, a slice of the draws at a time."""
+    alpha = alpha.reshape(-1, *[1] * (draws.positive.ndim - 1))
     total = torch.zeros(len(log_p), dtype=log_p.dtype)
     shape = torch.broadcast_shapes(draws.positive.shape[:-1], draws.negative.shape[:-2])
-    step = max(1, _CHUNK // (len(log_p) * math.prod(shape[1:]) * n * m))
+    step = max(1, _CHUNK // (len(log_p) * math.prod(shape[1:]) * board))
     for begin in range(0, shape[0], step):
         part = slice(begin, begin + step)
         positive, positive_count = draws.positive[part], draws.positive_log_count[part]
@@ -360,7 +377,7 @@ def _expected(
         # A draw of probability zero may have the value −inf; it does not occur.
         weighted = torch.where(probability > 0, probability * value, 0.0)
         total = total + weighted.flatten(1).sum(1)
-    return total.reshape(batch)
+    return total
 
 
 def _pools_negatives(bound: Bound, n: int, m: int) -> bool:

@@ -107,11 +107,12 @@ def metric(values: Iterable[float], unit: str) -> dict:
     return {"unit": unit, "values": values, "mean": float(np.mean(values)), "interval": interval}
 
 
-def provenance(modules: Iterable[str], wall_seconds: float, data: dict | None = None) -> dict:
+def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = None) -> dict:
     """Where a number comes from: device, versions, commit, code and data hashes, seconds.
 
     Args:
-        modules: modules of this package that the run used, without the package name.
+        code: :func:`code_hash` of the modules used, taken when the run starts: a file may be
+            edited while a long run still works with what it loaded.
         wall_seconds: how long the run took.
         data: name of a data set → its sha256, for runs on data.
     """
@@ -124,7 +125,7 @@ def provenance(modules: Iterable[str], wall_seconds: float, data: dict | None = 
             **{name: metadata.version(name) for name in ("torch", "numpy")},
         },
         "commit": _commit(),
-        "code": code_hash(modules),
+        "code": code,
         "data": data or {},
         "wall_seconds": round(wall_seconds, 1),
         "date": datetime.now(UTC).date().isoformat(),
@@ -193,7 +194,7 @@ def read(name: str, folder: Path | None = None) -> Record:
     try:
         content = json.loads(path.read_text())
         checksum = content.pop("checksum")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole record: {error!r}") from None
     if checksum != _checksum(content):
         raise ValueError(f"{path} does not fit its checksum: it was edited or damaged")

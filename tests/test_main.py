@@ -1,0 +1,95 @@
+"""Commands: records are written, killed runs go on to the same numbers, bad input is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mlcpc import runs
+from mlcpc.__main__ import main
+
+SMALL = ["--sizes", "((1, 2),)", "--batch_sizes", "(2,)", "--steps", "10", "--restarts", "2"]
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    return tmp_path
+
+
+def test_boundary_writes_its_record(results, capsys):
+    assert main(["boundary", *SMALL, "--ratios", "(0.5, 1.0)", "--seeds", "(0,)"]) == 0
+    record = runs.read("boundary", results)
+    assert len(record.arrays["rows"]) == 6 and record.config["steps"] == 10
+    assert record.provenance["code"] == runs.code_hash(["bounds", "exact"])
+    assert "[6/6]" in capsys.readouterr().out
+    assert [path.name for path in results.iterdir()] == ["boundary.json"]
+    assert main(["records"]) == 0
+    assert "boundary  full  1 seeds  fits the code" in capsys.readouterr().out
+
+
+def test_the_command_in_a_record_makes_it_again(results):
+    main(["boundary", *SMALL, "--ratios", "(0.5,)", "--seeds", "(0,)"])
+    first = runs.read("boundary", results)
+    (results / "boundary.json").unlink()
+    subprocess.run(
+        first.command.replace("python", sys.executable, 1), shell=True, check=True, env=os.environ
+    )
+    assert runs.read("boundary", results).arrays == first.arrays
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(results):
+    command = [
+        *[sys.executable, "-m", "mlcpc", "boundary", "--sizes", "((1, 2),)"],
+        *["--batch_sizes", "()", "--restarts", "2", "--steps", "8", "--seeds", "(0,)"],
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("[5/"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert not (results / "boundary.json").exists()
+    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "[1/" not in resumed.stdout
+    record = runs.read("boundary", results)
+    (results / "boundary.json").unlink()
+    subprocess.run(command, check=True, capture_output=True)
+    assert runs.read("boundary", results).arrays == record.arrays
+
+
+def test_interruption_says_how_to_go_on(results):
+    command = [sys.executable, "-m", "mlcpc", "boundary", "--steps", "100000"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (results / ".boundary.partial").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on from here" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--ratios", "(0,)"], "ratios contains 0; valid: above 0"),
+        (["--sizes", "((1, 1),)"], "m is 1; valid"),
+        (["--restarts", "0"], "restarts is 0; valid: at least 1"),
+        (["--alphabet", "(0, 2)"], "alphabet is 0; valid: at least 1"),
+    ],
+)
+def test_bad_settings_are_named(results, capsys, arguments, message):
+    assert main(["boundary", *SMALL, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (results / "boundary.json").exists()
+
+
+def test_unknown_options_and_commands_are_refused(capsys):
+    for arguments in (["boundary", "--colour", "red"], ["paint"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2

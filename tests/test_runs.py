@@ -1,0 +1,244 @@
+"""Records: round trip, refusal of damaged files, atomic writing, sweeps that survive a kill."""
+
+import errno
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from mlcpc import runs
+
+
+def record(**change):
+    fields = {
+        "name": "toy-run",
+        "chapter": "05_ml_cpc",
+        "profile": "quick",
+        "command": "python -m mlcpc boundary",
+        "config": {"alpha": 0.5},
+        "seeds": [0, 1],
+        "metrics": {"gap": runs.metric([0.1, 0.3], "nats")},
+        "provenance": runs.provenance(runs.code_hash(["bounds"]), 1.23),
+        "arrays": {"curve": [[1.0, 2.0]]},
+    }
+    return runs.Record(**{**fields, **change})
+
+
+def test_round_trip(tmp_path):
+    path = runs.write(record(), tmp_path)
+    assert path == tmp_path / "toy-run.json"
+    assert runs.read("toy-run", tmp_path) == record()
+    assert [each.name for each in tmp_path.iterdir()] == ["toy-run.json"]
+
+
+def test_metric():
+    metric = runs.metric([1, 2, 3, 4], "nats")
+    assert metric["mean"] == 2.5 and metric["unit"] == "nats"
+    low, high = metric["interval"]
+    assert 1 <= low < 2.5 < high <= 4
+    assert runs.metric([1.0], "nats")["interval"] is None
+    for bad in ([], [float("nan")], [float("inf")]):
+        with pytest.raises(ValueError, match="^values is"):
+            runs.metric(bad, "nats")
+
+
+def test_provenance_says_where_a_number_comes_from():
+    where = runs.provenance(runs.code_hash(["exact", "bounds"]), 3.14159, {"toy": "ab"})
+    assert list(where["code"]) == ["bounds", "exact"] and where["wall_seconds"] == 3.1
+    assert set(where["versions"]) == {"python", "torch", "numpy"} and where["data"] == {"toy": "ab"}
+    assert where["device"] and re.fullmatch(r"\d{4}-\d\d-\d\d", where["date"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"schema": 99}, "schema is 99; valid: 1"),
+        ({"name": "Bad Name"}, "name is 'Bad Name'"),
+        ({"name": "../up"}, "name is"),
+        ({"profile": "huge"}, "profile is 'huge'; valid: quick, full"),
+        ({"config": None}, "config is None"),
+        ({"metrics": {"gap": 1.0}}, "metric gap is 1.0"),
+        ({"provenance": {}}, "provenance lacks code, device, versions, wall_seconds"),
+        ({"arrays": {"curve": [float("nan")]}}, "can not be written as JSON"),
+    ],
+)
+def test_a_bad_record_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        record(**change)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda text: text[: len(text) // 2], "is not a whole record"),
+        (lambda text: text.replace("0.1", "0.2", 1), "does not fit its checksum"),
+        (lambda text: "[]", "is not a whole record"),
+        (lambda text: "{}", "is not a whole record"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(tmp_path, damage, message):
+    path = runs.write(record(), tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=f"toy-run.json {message}"):
+        runs.read("toy-run", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, message", [({"extra": 1}, "unknown fields: extra"), ({"config": ...}, "lacks fields")]
+)
+def test_foreign_fields_are_refused(tmp_path, change, message):
+    path = runs.write(record(), tmp_path)
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    for key, value in change.items():
+        content.pop(key, None) if value is ... else content.update({key: value})
+    path.write_text(json.dumps({**content, "checksum": runs._checksum(content)}))
+    with pytest.raises(ValueError, match=message):
+        runs.read("toy-run", tmp_path)
+
+
+def test_a_missing_record_lists_those_there_are(tmp_path):
+    runs.write(record(), tmp_path)
+    with pytest.raises(FileNotFoundError, match="there are: toy-run"):
+        runs.read("other", tmp_path)
+
+
+def test_stale_modules(tmp_path, monkeypatch):
+    assert runs.stale(record()) == []
+    old = record()
+    old.provenance["code"].update(bounds="0" * 64, gone="0" * 64)
+    assert runs.stale(old) == ["bounds", "gone"]
+    with pytest.raises(ValueError, match="module gone is not in mlcpc; valid: __init__"):
+        runs.code_hash(["gone"])
+
+
+def test_citation_links_to_the_record(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "IPython.display.publish_display_data",
+        lambda data, metadata: shown.append((data, metadata)),
+    )
+    runs.cite(record())
+    data, metadata = shown[0]
+    assert 'href="../_static/records/toy-run.json"' in data["text/html"]
+    assert "stale" not in data["text/plain"] and metadata == {"mlcpc_record": "toy-run"}
+    old = record()
+    old.provenance["code"]["bounds"] = "0" * 64
+    runs.cite(old)
+    assert "stale, since bounds changed" in shown[1][0]["text/plain"]
+
+
+def test_results_folder(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    assert runs.results() == tmp_path / "results"
+    monkeypatch.setenv("MLCPC_RESULTS", "/somewhere")
+    assert str(runs.results()) == "/somewhere"
+
+
+def test_unknown_profile_lists_the_known():
+    assert runs.choose("quick", quick={"a": 1}, full={"a": 2}) == {"a": 1}
+    with pytest.raises(ValueError, match="profile is 'fast'; valid: quick, full"):
+        runs.choose("fast", quick={}, full={})
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_leaves_the_old_file(tmp_path, monkeypatch, code):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match=f"could not write .*file: {os.strerror(code)}"):
+        runs.write_atomically(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_real_file_size_limit_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(OSError, match="could not write"):
+            runs.write_atomically(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(OSError, match="could not write"):
+        runs.write(record(), tmp_path / "results")
+
+
+CELLS = [{"k": k} for k in range(6)]
+
+
+def square(cell):
+    return {"value": cell["k"] ** 2 / 7}
+
+
+def test_sweep_goes_on_after_an_interruption(tmp_path):
+    scratch, calls = tmp_path / "partial", []
+
+    def interrupted(cell):
+        if cell["k"] == 3:
+            raise KeyboardInterrupt
+        return square(cell)
+
+    def counted(cell):
+        calls.append(cell["k"])
+        return square(cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.sweep(CELLS, interrupted, scratch, {"a": 1})
+    with scratch.open("a") as file:
+        file.write('{"cell": {"k": 3}, "resu')  # what a kill in the middle of a write leaves
+    resumed = runs.sweep(CELLS, counted, scratch, {"a": 1})
+    assert resumed == [square(cell) for cell in CELLS] and calls == [3, 4, 5]
+
+
+def test_sweep_refuses_the_work_of_other_settings(tmp_path):
+    runs.sweep(CELLS, square, tmp_path / "partial", {"a": 1})
+    with pytest.raises(ValueError, match="holds another run"):
+        runs.sweep(CELLS, square, tmp_path / "partial", {"a": 2})
+
+
+def test_sweep_survives_a_kill(tmp_path):
+    program = textwrap.dedent(
+        f"""
+        import os, signal
+        from pathlib import Path
+        from mlcpc import runs
+
+        def work(cell):
+            if cell["k"] == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return {{"value": cell["k"] ** 2 / 7}}
+
+        runs.sweep({CELLS}, work, Path({str(tmp_path / "partial")!r}), {{"a": 1}})
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", program])
+    assert killed.returncode == -signal.SIGKILL
+    calls = []
+
+    def counted(cell):
+        calls.append(cell["k"])
+        return square(cell)
+
+    resumed = runs.sweep(CELLS, counted, tmp_path / "partial", {"a": 1})
+    assert resumed == [square(cell) for cell in CELLS] and calls == [4, 5]

@@ -61,7 +61,9 @@ def validated(settings: list[str], defaults: dict[str, object], origin: str) -> 
     values = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals or name not in defaults:
+        if not equals:
+            raise Refusal(f"{origin}: unknown parameter {name!r} without a value; write NAME=VALUE")
+        if name not in defaults:
             raise Refusal(f"{origin}: unknown parameter {name!r}; "
                           f"valid parameters: {', '.join(defaults)}")
         value = text
@@ -92,7 +94,7 @@ def run(notebook, values: dict[str, object], name: str):
         except papermill.PapermillExecutionError as error:
             traceback = plain("\n".join(error.traceback))
             raise Refusal(
-                f"{name}: cell {error.exec_count} raised {error.ename}: {error.evalue}\n"
+                f"{name}: a cell raised {error.ename}: {error.evalue}\n"
                 f"{error.source}\n\n{traceback}"
             ) from None
         except (CellTimeoutError, DeadKernelError) as error:
@@ -113,6 +115,7 @@ def cost_box(notebook, seconds: float, profile: str, device: str) -> str:
 def passport(origin: dict, records: list[Path], profile: str) -> str:
     """The last line of the page: what ran, in which state, with what."""
     code = hashlib.sha256(repr(origin["code"]).encode()).hexdigest()[:12]
+    modules = ", ".join(f"`{name}`" for name in origin["code"])
     read = [
         f"`{path.name}` ({hashlib.sha256(path.read_bytes()).hexdigest()[:12]})" for path in records
     ]
@@ -120,7 +123,7 @@ def passport(origin: dict, records: list[Path], profile: str) -> str:
         ":::{div} provenance\n"
         f"Executed at profile `{profile}` with mlcpc {mlcpc.__version__}, "
         f"commit {origin['commit'] or 'unknown'}, "
-        f"code {code} of {', '.join(origin['code']) or 'no module of ours'}. "
+        f"code {code} of {modules or 'no module of ours'}. "
         f"Python {origin['versions']['python']}, PyTorch {origin['versions']['torch']}. "
         f"Records read: {', '.join(read) or 'none'}.\n:::"
     )

@@ -1,0 +1,208 @@
+"""Shared by the tests of the book: its tools on the path, and a small book to break."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+for folder in ("book/_tools", "book/_ext"):
+    sys.path.insert(0, str(ROOT / folder))
+
+HEADER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+"""
+
+# A stand-in for the package: as much as the tools use, without torch, so that a build takes
+# seconds. The real package and the tools meet in the real build that precedes the tests.
+MODULES = {
+    "__init__": '__version__ = "0.0.0"\n',
+    "runs": '''
+import json, pathlib
+
+
+def read(name):
+    return json.loads(pathlib.Path(f"results/{name}.json").read_text())
+
+
+def code_hash(modules):
+    return {name: "0" for name in modules}
+
+
+def provenance(code, seconds):
+    return {"device": "a test machine", "commit": None, "code": code, "wall_seconds": seconds,
+            "versions": {"python": "3", "torch": "0"}}
+''',
+    "base": "ONE = 1\n",
+    "upper": "from mlcpc.base import ONE\n\nTWO = ONE + ONE\n",
+    "other": "THREE = 3\n",
+    "checks": '''
+from IPython.display import publish_display_data
+
+
+def show(text, **metadata):
+    publish_display_data({"text/plain": text}, metadata)
+
+
+def checked(label):
+    common = {"label": label, "kind": "numeric"}
+    show("holds", mlcpc_check={**common, "claim": "true", "excess": 0.0, "limit": 1e-9})
+    show("breaks", mlcpc_check={**common, "claim": "false twin", "twin": "too strong",
+                                "excess": 0.5, "limit": 0.1})
+
+
+def keep(name, values):
+    show("arrays behind " + name, mlcpc_arrays={
+        "name": name, "rtol": 1e-6, "atol": 1e-8, "arrays": {"y": values}})
+''',
+}
+
+FIRST = HEADER + """# First page
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile = "quick"
+steps = 3
+```
+
+```{code-cell} ipython3
+from mlcpc import checks, runs, upper
+
+print("value", upper.TWO + runs.read("used")["value"])
+```
+
+```{prf:theorem} A claim
+:label: thm-first
+
+Two is two.
+```
+
+```{code-cell} ipython3
+:tags: [check]
+
+checks.checked("thm-first")
+```
+
+```{code-cell} ipython3
+checks.keep("fig-first", [1.0, 2.0])
+```
+"""
+
+SECOND = HEADER + """# Second page
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile = "quick"
+```
+
+```{code-cell} ipython3
+from mlcpc import other
+
+print("value", other.THREE)
+```
+
+See [the first page](01_first.ipynb).
+"""
+
+TOC = """format: jb-book
+root: intro
+parts:
+  - caption: Part
+    chapters:
+      - file: chapters/01_first
+      - file: chapters/02_second
+  - caption: Reference
+    chapters:
+      - file: generated/ledger
+"""
+
+
+class Project:
+    """A small book in a folder of its own, built and changed by the tests."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __truediv__(self, path: str) -> Path:
+        return self.folder / path
+
+    def run(self, *command: str, **options) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *command], cwd=self.folder, capture_output=True, text=True,
+            timeout=300, env={**os.environ, "PYTHONPATH": str(self.folder)}, **options,
+        )
+
+    def build(self, *options: str) -> subprocess.CompletedProcess:
+        return self.run("book/_tools/build.py", *options)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self / path).read_text()
+        assert old in text
+        (self / path).write_text(text.replace(old, new))
+
+
+def write_small_book(folder: Path) -> None:
+    for path in ("book/_tools", "book/_ext", "book/_static"):
+        shutil.copytree(ROOT / path, folder / path,
+                        ignore=shutil.ignore_patterns("__pycache__", "records"))
+    for path in ("Snakefile", "_config.yml"):
+        shutil.copy(ROOT / path, folder)
+    for path in ("mlcpc", "notebooks", "results"):
+        (folder / path).mkdir()
+    for name, text in MODULES.items():
+        (folder / f"mlcpc/{name}.py").write_text(text)
+    (folder / "requirements.lock").write_text("")
+    (folder / "notebooks/01_first.md").write_text(FIRST)
+    (folder / "notebooks/02_second.md").write_text(SECOND)
+    (folder / "results/used.json").write_text('{"value": 40}')
+    (folder / "results/unused.json").write_text('{"value": 50}')
+    (folder / "_toc.yml").write_text(TOC)
+    (folder / "book/intro.md").write_text("# Small book\n\nSee [](generated/ledger.md).\n")
+    (folder / "book/references.bib").write_text("")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The small book, built once for all test processes; tests work on copies."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "small-book"
+    with open(base / "small-book.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first process builds, the others wait
+        if not (folder / "first_build.txt").exists():
+            write_small_book(folder)
+            done = Project(folder).build()
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "first_build.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def project(built, tmp_path, monkeypatch) -> Project:
+    """A built copy of the small book, and the working directory in it."""
+    shutil.copytree(built, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def real(monkeypatch) -> Path:
+    """The real book's folder as working directory; the site must have been built."""
+    monkeypatch.chdir(ROOT)
+    assert (ROOT / "book/_build/html/index.html").is_file(), "no site: run make book first"
+    return ROOT

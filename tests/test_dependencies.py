@@ -1,0 +1,54 @@
+"""Which module of mlcpc may import which: the table of the design, and torch and numpy alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dependencies
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Module -> modules of ours that it may import. A new module needs a line here.
+ALLOWED = {
+    "__init__": {"bounds", "exact"},
+    "__main__": {"exact", "runs"},
+    "shapes": set(),
+    "bounds": {"shapes"},
+    "exact": {"bounds", "shapes"},
+    "problems": {"shapes"},
+    "ledger": set(),
+    "figures": set(),
+    "runs": set(),
+}
+
+
+def ours(path: Path) -> set[str]:
+    return {name.removeprefix("mlcpc.") for name in dependencies.module_imports(path)} - {"mlcpc"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "mlcpc").glob("*.py")), ids=lambda path: path.stem)
+def test_module_imports_what_it_may(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert path.stem in ALLOWED, f"say in ALLOWED what mlcpc.{path.stem} may import"
+    assert ours(path) <= ALLOWED[path.stem]
+
+
+def test_forbidden_import_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    bounds = tmp_path / "bounds.py"
+    bounds.write_text("def late():\n    from .exact import Joint\n")
+    assert not ours(bounds) <= ALLOWED["bounds"]
+
+
+@pytest.mark.parametrize("statement", ["import mlcpc", "import mlcpc.bounds, mlcpc.exact"])
+def test_import_needs_torch_and_numpy_only(statement):
+    others = ["matplotlib", "scipy", "pandas", "IPython", "jaxtyping", "beartype", "papermill"]
+    code = f"import sys\nfor name in {others}: sys.modules[name] = None\n{statement}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_blocked_import_would_be_found():
+    code = "import sys\nsys.modules['matplotlib'] = None\nimport mlcpc.figures"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "matplotlib" in done.stderr

@@ -8,22 +8,31 @@ import dependencies
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Module -> modules of ours that it may import. A new module needs a line here.
+# Module -> modules of ours that it may import. `shapes` only holds annotations: all may use it.
 ALLOWED = {
-    "__init__": {"bounds", "exact"},
-    "__main__": {"exact", "runs"},
-    "shapes": set(),
-    "bounds": {"shapes"},
-    "exact": {"bounds", "shapes"},
-    "problems": {"shapes"},
+    "bounds": set(),
+    "exact": {"bounds"},
+    "allpairs": {"bounds"},
+    "critics": set(),
+    "problems": set(),
     "ledger": set(),
     "figures": set(),
     "runs": set(),
+    "estimation": {"critics", "problems", "bounds", "runs"},
+    "images": set(),
+    "networks": set(),
+    "memory": set(),
+    "probes": {"images", "networks"},
+    "shapes": set(),
 }
+ALLOWED["pretraining"] = set(ALLOWED)
+ALLOWED["distillation"] = set(ALLOWED)
+ALLOWED["__init__"] = ALLOWED["__main__"] = set(ALLOWED)
 
 
 def ours(path: Path) -> set[str]:
-    return {name.removeprefix("mlcpc.") for name in dependencies.module_imports(path)} - {"mlcpc"}
+    names = {name.removeprefix("mlcpc.") for name in dependencies.module_imports(path)}
+    return names - {"mlcpc", "shapes"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "mlcpc").glob("*.py")), ids=lambda path: path.stem)

@@ -50,7 +50,7 @@ def test_two_alphas_of_the_figure_are_below_the_guarantee():
 
 def test_pretraining_loss_is_the_distance_to_the_ceiling_over_alpha():
     positive, negative = board(5, 9)
-    for alpha in (10 ** (-k) * 9 for k in range(4)):
+    for alpha in (8 * 10.0**-k for k in range(4)):
         ours = (bounds.ceiling(9, alpha) - bounds.ml_cpc(positive, negative, alpha)) / alpha
         assert abs(divergence_loss(positive, negative, alpha) - ours) < 1e-10 and ours >= 0
 
@@ -107,15 +107,16 @@ def test_the_staircase_starts_with_one_step_at_zero():
 
 
 def test_negatives_from_the_batch_are_not_the_design_of_the_proof():
-    joint = exact.Joint([[0.45, 0.05], [0.05, 0.45]])
+    joint = exact.Joint([[0.4, 0.1], [0.05, 0.45]])
+    critic = torch.tensor([[1.0, -0.5], [0.2, 0.9]])
     values = [
-        exact.expected(bounds.ml_cpc, joint, joint.log_ratio, 2, 2, 2 / 3, design).item()
+        exact.expected(bounds.ml_cpc, joint, critic, 2, 2, 2 / 3, design).item()
         for design in exact.DESIGNS
     ]
     assert len({round(value, 6) for value in values}) == 3
     # CPC sees one row at a time, and a row does not know where its negatives come from.
     rows = [
-        exact.expected(bounds.cpc, joint, joint.log_ratio, 2, 2, 1.0, design).item()
+        exact.expected(bounds.cpc, joint, critic, 2, 2, 1.0, design).item()
         for design in ("shared", "in_batch")
     ]
     assert abs(rows[0] - rows[1]) < 1e-12

@@ -37,6 +37,9 @@ def build() -> None:
     log = plain(done.stdout)
     print(log)
     if done.returncode:
+        # MyST-NB writes cell 13, line 26 as line 130026.
+        log = re.sub(r"(\.ipynb):(\d+)(\d{4}): ",
+                     lambda found: f"{found[1]}, cell {found[2]}, line {int(found[3])}: ", log)
         faults = re.findall(r"^.*(?:WARNING|ERROR|CRITICAL|Error:).*$", log, re.MULTILINE)
         raise Refusal("the site has faults\n" + "\n".join(faults or log.splitlines()[-20:]))
     (SCRATCH / "_build/html").rename(SITE)

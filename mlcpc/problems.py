@@ -47,7 +47,7 @@ class CorrelatedGaussian:
         return x, self.rho * x + math.exp(-self.mi / self.dim) * noise
 
     def log_ratio(
-        self, x: Float[Tensor, "*batch dim"], y: Float[Tensor, "*batch dim"]
+        self, x: Float[Tensor, "*#batch dim"], y: Float[Tensor, "*#batch dim"]
     ) -> Float[Tensor, "*batch"]:
         """log p(x, y)/(p(x) p(y)) of each pair, in nats; x and y broadcast."""
         variance = math.exp(-2 * self.mi / self.dim)  # 1 − ρ²

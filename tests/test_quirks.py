@@ -126,8 +126,8 @@ def test_at_equal_alpha_and_scores_one_normaliser_is_not_tighter():
     for seed in range(100):
         positive, negative = board(4, 6, seed)
         for alpha in (0.1, 1.0):
-            j, l = (bound(positive, negative, alpha) for bound in (bounds.ml_cpc, bounds.cpc))
-            assert j <= l + 1e-12
+            shared = bounds.ml_cpc(positive, negative, alpha)
+            assert shared <= bounds.cpc(positive, negative, alpha) + 1e-12
 
 
 def test_the_queue_is_larger_than_the_data_set():

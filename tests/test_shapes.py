@@ -1,0 +1,38 @@
+"""Shape annotations are true: jaxtyping and beartype check them while chosen tests run again.
+
+Not for every test: those of bad input pass on purpose what the annotations forbid.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HOOK = "--jaxtyping-packages=mlcpc,beartype.beartype"
+CHOSEN = (
+    "equals_the_formula or equal_their_formulas or leading_dimensions or split or ends or "
+    "equals_brute_force or batches_and or grouped_counts or mean_log_ratio or normal or round_trip"
+)
+
+
+def test_annotations_hold_wherever_valid_input_goes():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HOOK, "-k", CHOSEN]
+        + [f"tests/test_{name}.py" for name in ("bounds", "exact", "problems", "runs")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_shape_that_does_not_fit_is_caught():
+    program = (
+        "from jaxtyping import install_import_hook\n"
+        "install_import_hook('mlcpc', 'beartype.beartype')\n"
+        "import torch\n"
+        "from mlcpc import bounds\n"
+        "bounds.cpc(torch.zeros(3), torch.zeros(4, 2))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "TypeCheckError" in done.stderr

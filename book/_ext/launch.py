@@ -29,15 +29,16 @@ def repository() -> str:
 
 def buttons(notebook: str, download: str, slug: str) -> list[dict]:
     """Buttons in the form of the theme, for `01_x.ipynb` and the address of its copy."""
-    offered = [("Download notebook", "fas fa-download", download)]
+    offered = [("Notebook", "Download", "fas fa-download", download)]
     if slug:
         colab = f"https://colab.research.google.com/github/{slug}/blob/{BRANCH}/{notebook}"
         binder = f"https://mybinder.org/v2/gh/{slug}/{BRANCH}?labpath={notebook}"
-        offered += [("Colab", "fas fa-play", colab), ("Binder", "fas fa-rocket", binder)]
+        offered += [("Colab", "Open in Colab", "fas fa-play", colab),
+                    ("Binder", "Open in Binder", "fas fa-rocket", binder)]
     return [
-        {"type": "link", "text": text, "tooltip": f"{text}: the executed notebook of this page",
-         "icon": icon, "url": url, "label": f"launch-{text.split()[0].lower()}"}
-        for text, icon, url in offered
+        {"type": "link", "text": text, "tooltip": f"{tooltip} the executed notebook of this page",
+         "icon": icon, "url": url, "label": f"launch-{text.lower()}"}
+        for text, tooltip, icon, url in offered
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 HOOK = "--jaxtyping-packages=mlcpc,beartype.beartype"
 CHOSEN = (
-    "equals_the_formula or equal_their_formulas or leading_dimensions or split or ends or "
+    "equals_the_formula or equal_their_formulas or leading_dimensions or split or at_its_ends or "
     "equals_brute_force or batches_and or grouped_counts or mean_log_ratio or normal or round_trip"
 )
 

@@ -146,3 +146,10 @@ def test_statement_without_check_stops_the_build(project):
     project.edit("notebooks/01_first.md", 'checks.checked("thm-first")', "pass")
     done = project.build()
     assert done.returncode == 1 and "thm-first has no check that holds" in done.stdout
+
+
+def test_missing_record_is_named_before_any_work(project):
+    (project / "results/used.json").unlink()
+    done = project.build()
+    assert done.returncode == 1 and done.stdout.startswith(
+        "error: notebooks/01_first.md reads the record results/used.json, which does not exist\n")

@@ -60,6 +60,9 @@ def follow(lines, log) -> list[str]:
 
 def explain(log: str) -> str:
     """What to tell when Snakemake failed and no tool of ours said why."""
+    refusal = re.search(r"^ *Refusal: (.*)$", log, re.MULTILINE)  # raised while it made its plan
+    if refusal:
+        return f"error: {refusal.group(1)}"
     if "Errno 28" in log or "No space left" in log:
         return "no space left on the disk"
     if "Errno 30" in log or "Read-only file system" in log or "Permission denied" in log:

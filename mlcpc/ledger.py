@@ -6,8 +6,6 @@ being true, so that a claim "J ≤ I" passes J − I and an equality passes |lef
 they print is what the reader sees; its metadata is what the ledger page is made from.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 ROUNDING = 1e-9
@@ -65,11 +63,13 @@ def breaks(label: str, twin: str, excess: object, kind: str, at_least: float) ->
 def _worst(excess: object, kind: str) -> tuple[float, int]:
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; valid: {', '.join(KINDS)}")
-    values = excess if isinstance(excess, Iterable) else [excess]
-    values = np.asarray([np.asarray(value, dtype=float).max() for value in values])
+    # A list may hold tensors of different shapes, so each entry is flattened by itself.
+    entries = excess if isinstance(excess, (list, tuple)) else [excess]
+    values = [np.asarray(entry, dtype=float).ravel() for entry in entries]
+    values = np.concatenate(values) if values else np.empty(0)
     if values.size == 0:
         raise ValueError("excess is empty; valid: at least one instance")
-    return float(values.max()), np.asarray(excess, dtype=float).size
+    return float(values.max()), values.size
 
 
 def _count(instances: int) -> str:

@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 
+import browser
 import pytest
 from conftest import ROOT
 
-import browser
 from mlcpc import bounds
 
 PROGRAM = """

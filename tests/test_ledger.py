@@ -34,6 +34,19 @@ def test_rounding_noise_is_printed_as_zero(shown):
     assert shown[0][0]["text/plain"] == "thm-toy holds: symbolic, 1 instance, largest excess 0"
 
 
+@pytest.mark.parametrize(
+    "excess, count",
+    [
+        (torch.tensor(-1.0), "1 instance,"),
+        (-1, "1 instance,"),
+        ([torch.full((2, 3), -1.0), np.full(4, -1.0), -1.0], "11 instances"),
+    ],
+)
+def test_every_number_is_an_instance(shown, excess, count):
+    ledger.holds("thm-toy", excess, "numeric")
+    assert count in shown[0][0]["text/plain"]
+
+
 def test_breaks(shown):
     ledger.breaks("thm-toy", "α below its range", [0.1, 0.2], "search", at_least=1e-2)
     data, metadata = shown[0]

@@ -5,6 +5,7 @@ arrays that figures draw, and where the numbers come from. It carries its own ch
 truncated or hand-edited file is refused.
 """
 
+import ast
 import hashlib
 import json
 import math
@@ -133,7 +134,9 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
 
 
 def code_hash(modules: Iterable[str]) -> dict[str, str]:
-    """Module name → sha256 of its source, to tell whether a record still fits the code.
+    """Module name → sha256 of its code, to tell whether a record still fits it.
+
+    Docstrings, comments and blank lines do not count: better words make no record stale.
 
     Raises:
         ValueError: a module that this package does not have.
@@ -143,7 +146,7 @@ def code_hash(modules: Iterable[str]) -> dict[str, str]:
         path = PACKAGE / f"{name}.py"
         if not path.is_file():
             raise ValueError(f"module {name} is not in mlcpc; valid: {', '.join(_modules())}")
-        hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashes[name] = hashlib.sha256(_without_prose(path.read_text()).encode()).hexdigest()
     return hashes
 
 
@@ -303,6 +306,18 @@ def write_atomically(path: Path, text: str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+
+
+def _without_prose(source: str) -> str:
+    prose = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node
+        ):
+            prose.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    kept = [line.rstrip() for number, line in lines if number not in prose]
+    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
 
 
 def _checksum(content: dict) -> str:

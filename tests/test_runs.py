@@ -118,6 +118,16 @@ def test_stale_modules(tmp_path, monkeypatch):
         runs.code_hash(["gone"])
 
 
+def test_words_do_not_make_a_record_stale():
+    source = 'def f(x):\n    """Twice."""\n    return 2 * x\n'
+    words = (
+        '"""A module."""\n\n\ndef f(x):\n    """Two\n    times."""\n    # why\n    return 2 * x\n'
+    )
+    code = source.replace("2 * x", "3 * x")
+    assert runs._without_prose(source) == runs._without_prose(words)
+    assert runs._without_prose(source) != runs._without_prose(code)
+
+
 def test_citation_links_to_the_record(monkeypatch):
     shown = []
     monkeypatch.setattr(

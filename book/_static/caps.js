@@ -29,7 +29,7 @@ function drawCaps(root) {
     const n = 2 ** Number(find("n").value);
     const m = 2 ** Number(find("m").value);
     const smallest = caps.alphaMin(n, m);
-    const alpha = Math.min(m, smallest * 2 ** Number(find("alpha").value));
+    const alpha = Math.min(m, smallest * 2 ** (Number(find("alpha").value) / 2));
     const proved = alpha >= smallest * (1 - 1e-12);
     const [plain, lifted] = [caps.ceiling(m, 1), caps.ceiling(m, alpha)];
     find("n-value").textContent = n;

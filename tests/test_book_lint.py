@@ -18,6 +18,7 @@ from project import read_notebook
     "The gap is $x$, that is 0.5.",
     "Needs 3 GiB of memory.",
     "* a list item with 1.5 in it",
+    "<b>0.5</b> of them",
     ":::{note}\nThe gap is 0.5.\n:::",
 ])
 def test_typed_number_is_found(text):
@@ -31,6 +32,7 @@ def test_typed_number_is_found(text):
     "```python\nx = 0.5\n```",
     "Type `x = 0.5` here, or ``y `0.5` ``.",
     "See [the paper](https://example.org/2.5/x), arXiv <https://example.org/1.2>.",
+    '<input type="range"\n step="0.5"> <b class="x1.5">text</b>',
     "Two pages, 7 notebooks, in 2020.",
     "Bounds of 12 pairs.",
     "```{figure} x.png\n:width: 0.5\n```",

@@ -104,3 +104,10 @@ def test_continuous_integration_runs_the_test_command():
     workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
     steps = [step.get("run") for step in workflow["jobs"]["build"]["steps"]]
     assert "make book" in steps and ".ci/run" in steps
+
+
+def test_files_that_the_readme_names_are_there():
+    text = (ROOT / "README.md").read_text()
+    linked = re.findall(r"\]\(([^):#]+)\)", text)
+    assert any(path.endswith(".png") for path in linked)
+    assert [path for path in linked if not (ROOT / path).exists()] == []

@@ -33,7 +33,7 @@ NOT_PROSE = [
     re.compile(r"\]\([^)]*\)"),  # target of a link
     re.compile(r"<https?://[^>]*>|https?://\S+"),
     re.compile(r"^[ \t]*:[\w-]+:.*$", re.MULTILINE),  # directive option
-    re.compile(r"<!--(?!\s*number:).*?-->", re.DOTALL),
+    re.compile(r"<!--(?!\s*number:).*?-->|</?[a-z][^<>]*>", re.DOTALL),  # comment, HTML tag
 ]
 LABELS = [
     re.compile(r"^\s*:label:\s*(\S+)\s*$", re.MULTILINE),

@@ -1,6 +1,6 @@
 """References of the quick run: text outputs for nbval, arrays behind figures for our comparer.
 
-    make reference      writes tests/reference from book/chapters
+    make reference      writes tests/reference, and the README's figure, from book/chapters
 
 nbval compares text only, and passes a cell that was never run. So a guard asks every code cell of
 a reference for an execution count, and arrays are compared here, with the tolerance kept beside
@@ -8,6 +8,7 @@ them.
 """
 
 import json
+from base64 import b64decode
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,8 @@ from project import (
     replacing,
     tags,
 )
+
+README_FIGURE = ("fig-ml-ceilings", Path("book/_static/readme-figure.png"))
 
 
 def stripped(output) -> dict:
@@ -131,9 +134,24 @@ def as_text(figures: dict) -> str:
     return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
+def image(chapter, label: str) -> bytes | None:
+    """The figure of this label as PNG, if the chapter draws it."""
+    for cell in code_cells(chapter):
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == label:
+            drawn = [output.data["image/png"] for output in cell.outputs
+                     if "image/png" in output.get("data", {})]
+            return b64decode(drawn[-1])
+    return None
+
+
 def write() -> None:
+    label, figure = README_FIGURE
     for name in names():
         chapter = chapter_of(name)
+        drawn = image(chapter, label)
+        if drawn:
+            with replacing(figure) as scratch:
+                scratch.write_bytes(drawn)
         with replacing(REFERENCE / f"{name}.ipynb") as scratch:
             nbformat.write(text_reference(chapter), scratch)
         with replacing(arrays_file(name)) as scratch:

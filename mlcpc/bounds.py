@@ -37,7 +37,7 @@ def cpc(positive: Scores, negative: NegativeScores, alpha: float | Tensor = 1.0)
 
     Returns:
         L_α in nats, (…,), at most ``ceiling(m, alpha)``. In expectation it is at most the mutual
-        information for α ≥ 1; below that it is not a bound.
+        information for α ≥ 1; below that it is not a guaranteed bound.
 
     Raises:
         ValueError: bad shape, α outside (0, m], NaN or +inf scores.

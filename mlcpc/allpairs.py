@@ -39,7 +39,7 @@ PairedNegatives = Float[Tensor, "n negatives d"]
 Number = Float[Tensor, ""]
 
 # Up to this many scores the full matrix is faster than tiles (2 cores, d = 128).
-PLAIN_SCORES = 768 * 768
+PLAIN_SCORES = 384 * 384
 # Rows and columns of a tile. 1 MiB of float32 stays in the cache of a core between its visits; a
 # GPU wants fewer and larger ones, since it waits for the running maximum of each.
 TILE = {"cpu": (1024, 256), "cuda": (4096, 4096)}

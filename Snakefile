@@ -13,6 +13,8 @@ PYTHON = sys.executable
 PROFILE = project.check_profile(config.get("profile", "quick"))
 ONLY = config.get("notebook", "")  # the profile asked for is this notebook's alone, if given
 NAMES = project.names()
+# Found here and not in the rule: there Snakemake would take an old page for a source if this failed.
+INPUTS = {name: dependencies.inputs(name) for name in NAMES}
 CHAPTERS = expand("book/chapters/{name}.ipynb", name=NAMES)
 RECORDS = sorted(map(str, project.RESULTS.glob("*.json")))
 SHARED = ["requirements.lock", "book/_tools/project.py"]
@@ -32,7 +34,7 @@ rule all:
 
 rule chapter:
     input:
-        lambda wildcards: dependencies.inputs(wildcards.name),
+        lambda wildcards: INPUTS[wildcards.name],
         SHARED,
         "book/_tools/execute.py",
         "book/_tools/dependencies.py",

@@ -60,7 +60,8 @@ def follow(lines, log) -> list[str]:
 
 def explain(log: str) -> str:
     """What to tell when Snakemake failed and no tool of ours said why."""
-    refusal = re.search(r"^ *Refusal: (.*)$", log, re.MULTILINE)  # raised while it made its plan
+    # Raised by the Snakefile itself, before any job.
+    refusal = re.search(r"^Refusal in file .*:\n(.*)$", log, re.MULTILINE)
     if refusal:
         return f"error: {refusal.group(1)}"
     if "Errno 28" in log or "No space left" in log:

@@ -96,9 +96,16 @@ def test_a_constant_in_front_of_the_critic_cancels():
 
 def test_weight_zero_trains_plain_distillation():
     positive, negative = board(5, 9)
-    positive.requires_grad_()
-    (0 * -bounds.ml_cpc(positive, negative)).backward()
-    assert (positive.grad == 0).all()
+    student = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    embedding = positive.requires_grad_()
+    plain = functional.cross_entropy(student, torch.tensor([0, 1, 2]))
+    for weight in (0.0, 0.8):  # the example command, and the one that the loss was published with
+        total = plain - weight * bounds.ml_cpc(embedding, negative)
+        of_embedding, of_student = torch.autograd.grad(
+            total, (embedding, student), retain_graph=True
+        )
+        assert torch.equal(of_student, torch.autograd.grad(plain, student, retain_graph=True)[0])
+        assert bool((of_embedding == 0).all()) == (weight == 0)
 
 
 def test_the_staircase_starts_with_one_step_at_zero():
@@ -130,6 +137,14 @@ def test_at_equal_alpha_and_scores_one_normaliser_is_not_tighter():
             assert shared <= bounds.cpc(positive, negative, alpha) + 1e-12
 
 
-def test_the_queue_is_larger_than_the_data_set():
-    keys, images = 65_536, 50_000
-    assert keys > images  # so each anchor meets old keys of its own image as negatives
+def test_a_queue_larger_than_the_data_set_meets_the_anchors_own_image():
+    def share_with_own_key(images, queue):
+        """Share of the anchors of an epoch with an old key of their own image in the queue."""
+        rng = np.random.default_rng(0)
+        order = np.concatenate([rng.permutation(images) for _ in range(4)])
+        epoch = range(3 * images, 4 * images)
+        return np.mean([order[now] in order[now - queue : now] for now in epoch])
+
+    # The sizes of the command, and of a small queue, a hundred times smaller.
+    assert share_with_own_key(500, 655) > 0.75
+    assert share_with_own_key(500, 41) < 0.05

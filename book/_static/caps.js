@@ -4,7 +4,7 @@
 const caps = {
   alphaMin: (n, m) => m / (n * (m - 1) + 1),
   ceiling: (m, alpha) => Math.log(m / alpha),
-  // The best that an estimate can say about a true value under a cap.
+  // What no estimate can exceed on average: the truth, and the cap.
   capped: (information, cap) => Math.min(information, cap),
 };
 
@@ -40,12 +40,12 @@ function drawCaps(root) {
       `<text x="${(left + width) / 2}" y="${height - 4}" text-anchor="middle">` +
       "mutual information (nats)</text>" +
       `<text x="14" y="${(height - bottom) / 2}" text-anchor="middle" ` +
-      `transform="rotate(-90 14 ${(height - bottom) / 2})">largest estimate (nats)</text>`;
+      `transform="rotate(-90 14 ${(height - bottom) / 2})">limit of the estimate (nats)</text>`;
     find("summary").textContent =
       `${n} anchors, ${m} candidates each, ${n * (m - 1)} negatives. ` +
       `CPC stops at log m = ${plain.toFixed(2)} nats. ` +
       `ML-CPC stops at log(m/α) = ${lifted.toFixed(2)} nats; ` +
-      (proved ? "a proved lower bound." : "α is below α_min: not a guaranteed bound.");
+      (proved ? "a proved lower bound with fresh negatives." : "α is below α_min: not a guaranteed bound.");
   }
 
   ["n", "m", "alpha"].forEach((name) => find(name).addEventListener("input", update));

@@ -146,5 +146,5 @@ def test_a_queue_larger_than_the_data_set_meets_the_anchors_own_image():
         return np.mean([order[now] in order[now - queue : now] for now in epoch])
 
     # The sizes of the command, and of a small queue, a hundred times smaller.
-    assert share_with_own_key(500, 655) > 0.75
+    assert share_with_own_key(500, 655) > 0.7
     assert share_with_own_key(500, 41) < 0.05

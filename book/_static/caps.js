@@ -52,6 +52,7 @@ function drawCaps(root) {
   update();
 }
 
-if (typeof document !== "undefined") {
+// The site loads this file in the head of every page; only the first one has the figure.
+document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("[data-caps='root']").forEach(drawCaps);
-}
+});

@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 export OMP_NUM_THREADS := 1
 
-.PHONY: book test reference lock clean
+.PHONY: book test bench reference lock clean
 
 book: .venv/stamp
 	@$(BIN)/python book/_tools/build.py --profile '$(PROFILE)' --notebook '$(NOTEBOOK)'
@@ -20,6 +20,10 @@ test: .venv/stamp
 	@$(BIN)/python book/_tools/build.py
 	$(BIN)/python -m pytest -n 2 --dist loadscope \
 		--nbval --nbval-current-env --nbval-cell-timeout=600 tests
+
+# Time and memory of the loss, on a quiet machine: benchmarks/README.md says what is compared.
+bench: .venv/stamp
+	$(BIN)/python benchmarks/allpairs.py
 
 # After a wanted change of a notebook's output: make it the new reference, then read the diff.
 reference: .venv/stamp

@@ -108,18 +108,21 @@ def chromium():
         pytest.skip(f"no browser on this machine; looked for {', '.join(browser.NAMES)}")
 
 
-def test_browser_finds_overflow_requests_and_unset_formulas(site, chromium):
+def test_browser_finds_what_a_reader_on_a_phone_would_meet(site, chromium):
     wide = '<div class="broad" style="width: 400px">wide</div>'
     folder = site(wide)
+    (folder / "throwing.html").write_text(
+        "<!doctype html><head></head><script>const a = 1</script><script>const a = 2</script>")
     (folder / "fetching.html").write_text(
-        "<!doctype html><body><script>new Image().src = 'http://127.0.0.1:9/x.png'</script></body>")
+        "<!doctype html><head></head><script>new Image().src = 'http://127.0.0.1:9/x.png'</script>")
     (folder / "formula.html").write_text(
-        '<!doctype html><body><span class="math">\\(x\\)</span></body>')
+        '<!doctype html><head></head><body><span class="math">\\(x\\)</span></body>')
     (folder / "boxed.html").write_text(
-        f'<!doctype html><body><div style="overflow-x: auto">{wide}</div></body>')
+        f'<!doctype html><head></head><body><div style="overflow-x: auto">{wide}</div></body>')
     found = "\n".join(browser.faults(folder))
     assert re.search(r"one\.html: 4\d\d px wide on a screen of 360 px: DIV\.broad", found)
     assert "fetching.html: fetches http://127.0.0.1:9/x.png" in found
+    assert "throwing.html: Uncaught SyntaxError: Identifier 'a' has already been declared" in found
     assert "formula.html: 1 formulas written, 0 set" in found
     assert "two.html" not in found and "boxed.html" not in found
 

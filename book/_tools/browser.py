@@ -1,4 +1,4 @@
-"""The site in a real browser at phone width: no horizontal overflow, equations set, no other host.
+"""The site in a real browser at phone width: no overflow, equations set, no errors, no other host.
 
 Headless Chromium has a smallest window that is wider than a phone, so one page of ours loads every
 page of the site in an iframe of that width and sends back what it measured.
@@ -54,6 +54,7 @@ async function measure(address) {
     set: inside.document.querySelectorAll("mjx-container").length,
     wrong: [...inside.document.querySelectorAll("mjx-merror, [data-mjx-error]")]
       .map((element) => element.getAttribute("data-mjx-error") || element.textContent),
+    mishaps: inside.mishaps,
     fetched: inside.performance.getEntriesByType("resource").map((entry) => entry.name),
   };
   frame.remove();
@@ -69,6 +70,14 @@ async function measure(address) {
 })();
 </script>"""
 
+# Served at the top of every page: what scripts throw, and files that do not load.
+WATCH = b"""<script>
+window.mishaps = [];
+window.addEventListener("error", (event) => window.mishaps.push(
+  event.message || "can not load " + (event.target.src || event.target.href)), true);
+window.addEventListener("unhandledrejection", (event) => window.mishaps.push(String(event.reason)));
+</script>"""
+
 
 def browser() -> str | None:
     """The command of a Chromium, if there is one."""
@@ -79,10 +88,15 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves the site, the harness, and takes the report."""
 
     def do_GET(self) -> None:
-        if self.path != "/harness":
+        site = Path(self.directory)
+        if self.path == "/harness":
+            pages = [str(page.relative_to(site)) for page in html_pages(site)]
+            text = HARNESS.replace("PAGES", json.dumps(pages)).replace("WIDTH", str(WIDTH)).encode()
+        elif self.path.endswith(".html") and (site / self.path[1:]).is_file():
+            head, tag, rest = (site / self.path[1:]).read_bytes().partition(b"<head>")
+            text = head + tag + WATCH + rest
+        else:
             return super().do_GET()
-        pages = [str(page.relative_to(self.directory)) for page in html_pages(Path(self.directory))]
-        text = HARNESS.replace("PAGES", json.dumps(pages)).replace("WIDTH", str(WIDTH)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(text)))
@@ -156,6 +170,7 @@ def faults(site: Path) -> list[str]:
         if report["written"] > report["set"]:
             found.append(f"{page}: {report['written']} formulas written, {report['set']} set")
         found += [f"{page}: formula with an error: {text}" for text in report["wrong"]]
+        found += [f"{page}: {mishap}" for mishap in report["mishaps"]]
         found += [f"{page}: fetches {url}" for url in report["fetched"]]
     return found
 

@@ -170,8 +170,13 @@ def test_published_notebooks_install_the_package(project, monkeypatch):
     done = project.run("book/_tools/publish.py", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in (project / "out").iterdir()) == [
-        "01_first.ipynb", "02_second.ipynb", "requirements.txt",
+        "01_first.ipynb", "02_second.ipynb", "requirements.txt", "results",
     ]
+    assert (project / "out/results/used.json").is_file()
+    commit = re.search(
+        r"mlcpc @ git\+https://github.com/owner/book@([0-9a-f]{40})",
+        (project / "out/requirements.txt").read_text(),
+    ).group(1)
     first = read_notebook(project / "out/01_first.ipynb").cells[0].source
-    assert re.search(r"%pip install .*mlcpc @ git\+https://github.com/owner/book@[0-9a-f]{40}",
-                     first)
+    assert "git clone --quiet https://github.com/owner/book mlcpc-book" in first
+    assert f"checkout --quiet {commit}" in first and "MLCPC_RESULTS=mlcpc-book/results" in first

@@ -3,6 +3,7 @@
     GITHUB_REPOSITORY=owner/name python book/_tools/publish.py FOLDER
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import nbformat
 
 sys.path.insert(0, "book/_ext")
 import launch
-from project import CHAPTERS, Refusal, main, names, read_notebook
+from project import CHAPTERS, RESULTS, Refusal, main, names, read_notebook
 
 
 def requirement(slug: str, commit: str) -> str:
@@ -19,12 +20,15 @@ def requirement(slug: str, commit: str) -> str:
     return f"mlcpc @ git+https://github.com/{slug}@{commit}"
 
 
-def with_install(notebook, wanted: str):
-    """The notebook with a first cell that installs the package where it is missing."""
+def with_install(notebook, slug: str, commit: str):
+    """The notebook with a first cell that brings package and records where they are missing."""
     source = (
-        "# This page needs the book's package. Colab does not have it yet.\n"
+        "# This page needs the book's package and records. Colab does not have them yet.\n"
         "try:\n    import mlcpc\nexcept ImportError:\n"
-        f'    %pip install --quiet "{wanted}" matplotlib'
+        f"    !git clone --quiet https://github.com/{slug} mlcpc-book\n"
+        f"    !git -C mlcpc-book checkout --quiet {commit}\n"
+        "    %pip install --quiet ./mlcpc-book matplotlib\n"
+        "    %env MLCPC_RESULTS=mlcpc-book/results"
     )
     notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
     return notebook
@@ -39,11 +43,12 @@ def publish() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    wanted = requirement(slug, commit)
     for name in names():
-        notebook = with_install(read_notebook(CHAPTERS / f"{name}.ipynb"), wanted)
+        notebook = with_install(read_notebook(CHAPTERS / f"{name}.ipynb"), slug, commit)
         nbformat.write(notebook, folder / f"{name}.ipynb")
-    (folder / "requirements.txt").write_text(f"{wanted}\nmatplotlib\n")  # for Binder
+    # Binder installs the package from this file and runs beside the records.
+    (folder / "requirements.txt").write_text(f"{requirement(slug, commit)}\nmatplotlib\n")
+    shutil.copytree(RESULTS, folder / "results", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ LeftOut = Int[Tensor, "n"] | Int[Tensor, "n e"]
 PairedNegatives = Float[Tensor, "n negatives d"]
 Number = Float[Tensor, ""]
 
-# Up to this many scores the full matrix is faster than tiles (2 cores, d = 128).
+# Up to this many scores the full matrix is as fast as tiles (2 cores, d = 128).
 PLAIN_SCORES = 384 * 384
-# Rows and columns of a tile. 1 MiB of float32 stays in the cache of a core between its visits; a
-# GPU wants fewer and larger ones, since it waits for the running maximum of each.
-TILE = {"cpu": (1024, 256), "cuda": (4096, 4096)}
+# Rows and columns of a tile. 2 MiB of float32 are what the caches of two cores hold between the
+# visits of a tile; a GPU wants fewer and larger ones, since it waits for the maximum of each.
+TILE = {"cpu": (1024, 512), "cuda": (4096, 4096)}
 # Scores that CPC holds at once, a block of whole rows (never fewer than 64 rows).
 STRIP_SCORES = 4 * 2**20
 

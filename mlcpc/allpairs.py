@@ -44,7 +44,7 @@ PLAIN_SCORES = 384 * 384
 # visits of a tile; a GPU wants fewer and larger ones, since it waits for the maximum of each.
 TILE = {"cpu": (1024, 512), "cuda": (4096, 4096)}
 # Scores that CPC holds at once, a block of whole rows (never fewer than 64 rows).
-STRIP_SCORES = 4 * 2**20
+STRIP_SCORES = 16 * 2**20
 
 
 def ml_cpc(

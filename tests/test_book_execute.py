@@ -106,3 +106,16 @@ def test_missing_record_is_named(project):
     project.edit(SOURCE, 'runs.read("used")', 'runs.read("lost")')
     with pytest.raises(Refusal, match="results/lost.json, which does not exist"):
         dependencies.of("01_first")
+
+
+def test_a_page_edited_while_it_runs_is_refused(project):
+    source = project / "notebooks/02_second.md"
+    edit = f"import pathlib; pathlib.Path(r'{source}').open('a').write('\\nMore.\\n')\n"
+    source.write_text(source.read_text().replace("print(", edit + "print(", 1))
+    before = (project / "book/chapters/02_second.ipynb").read_bytes()
+    done = project.run(
+        "book/_tools/execute.py", "notebooks/02_second.md", "book/chapters/02_second.ipynb"
+    )
+    assert done.returncode == 1
+    assert "02_second.md was edited while it ran; run make book again" in done.stdout + done.stderr
+    assert (project / "book/chapters/02_second.ipynb").read_bytes() == before

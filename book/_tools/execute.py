@@ -150,6 +150,7 @@ def finish(notebook, origin: dict, records: list[Path], profile: str):
 
 def execute(source: Path, target: Path, settings: list[str]) -> float:
     """Seconds that the notebook took."""
+    text = source.read_bytes()
     notebook = read_notebook(source)
     defaults = declared(notebook, str(source))
     values = {**defaults, **validated(settings, defaults, str(source))}
@@ -163,6 +164,8 @@ def execute(source: Path, target: Path, settings: list[str]) -> float:
     started = time.monotonic()
     notebook = run(notebook, values, source.stem)
     seconds = time.monotonic() - started
+    if source.read_bytes() != text:  # the output would look newer than the edit that it lacks
+        raise Refusal(f"{source} was edited while it ran; run make book again")
     notebook = finish(notebook, runs.provenance(code, seconds), records, values["profile"])
     with replacing(target) as scratch:
         nbformat.write(notebook, scratch)

@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m mlcpc boundary | records``."""
+"""Commands of the package: ``python -m mlcpc boundary | staircase | records``."""
 
 import argparse
 import ast
@@ -7,7 +7,12 @@ import time
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
-from mlcpc import exact, runs
+from mlcpc import estimation, exact, runs
+
+CODE = {
+    "boundary": ["exact", *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "alpha_min"))],
+    "staircase": ["estimation", "critics", "problems", "bounds"],
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,10 +24,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_config(boundary, exact.BoundaryConfig)
     boundary.add_argument("--name", default="boundary", help="name of the record")
+    staircase = commands.add_parser(
+        "staircase", help="train critics while the information climbs and write the record"
+    )
+    add_config(staircase, estimation.StaircaseConfig)
+    staircase.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
+    staircase.add_argument(
+        "--save_every", type=int, default=500, help="steps between checkpoints (default: 500)"
+    )
+    staircase.add_argument("--name", help="name of the record (default: staircase-TASK-CRITIC)")
     commands.add_parser("records", help="list the records, and those that the code has outgrown")
     options = parser.parse_args(arguments)
     try:
-        {"boundary": _boundary, "records": _records}[options.command](options)
+        run = {"boundary": _boundary, "staircase": _staircase, "records": _records}
+        run[options.command](options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -52,10 +67,20 @@ def config_from(options: argparse.Namespace, config: type) -> Any:
     return replace(config(), **{each.name: getattr(options, each.name) for each in fields(config)})
 
 
+def command_of(name: str, config: Any) -> str:
+    """The command that runs this configuration: what differs from the defaults is said."""
+    changed = [
+        f"--{key} '{value}'"
+        for key, value in asdict(config).items()
+        if value != getattr(type(config)(), key)
+    ]
+    return " ".join([f"python -m mlcpc {name}", *changed])
+
+
 def _boundary(options: argparse.Namespace) -> None:
     config = config_from(options, exact.BoundaryConfig)
     cells = exact.boundary_cells(config)
-    code = runs.code_hash(["bounds", "exact"])
+    code = runs.code_hash(CODE["boundary"])
     begin = time.monotonic()
     scratch = runs.results() / f".{options.name}.partial"
 
@@ -85,16 +110,11 @@ def _boundary(options: argparse.Namespace) -> None:
         max((row[-1] for row in rows if row[3] >= 1 and row[4] == seed), default=0.0)
         for seed in config.seeds
     ]
-    changed = [
-        f"--{key} '{value}'"
-        for key, value in asdict(config).items()
-        if value != getattr(exact.BoundaryConfig(), key)
-    ]
     record = runs.Record(
         name=options.name,
         chapter="06_boundary",
         profile="full",
-        command=" ".join(["python -m mlcpc boundary", *changed]),
+        command=command_of("boundary", config),
         config=asdict(config),
         seeds=list(config.seeds),
         metrics={"largest J - I at or above alpha_min": runs.metric(inside, "nats")},
@@ -103,6 +123,26 @@ def _boundary(options: argparse.Namespace) -> None:
     )
     print(f"wrote {runs.write(record)}")
     scratch.unlink()
+
+
+def _staircase(options: argparse.Namespace) -> None:
+    config = config_from(options, estimation.StaircaseConfig)
+    name = options.name or f"staircase-{config.task}-{config.critic}"
+    code = runs.code_hash(CODE["staircase"])
+    scratch = runs.results() / f".{name}.partial"
+    curves = estimation.staircase(
+        config, options.device, scratch, options.save_every, progress=True
+    )
+    command = command_of("staircase", config)
+    if options.device != "cpu":
+        command += f" --device {options.device}"
+    record = estimation.record(curves, name, command, code)
+    print(f"wrote {runs.write(record)}")
+    for line in record.arrays["warnings"]:
+        print(f"    {line}")
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
 
 
 def _records(options: argparse.Namespace) -> None:

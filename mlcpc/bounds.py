@@ -91,10 +91,8 @@ def donsker_varadhan(positive: Scores, negative: NegativeScores) -> Nats:
 
     Source: Donsker & Varadhan 1983; Belghazi et al. 2018.
     """
-    positive, negative, _, _, m = _prepare(positive, negative, 1.0)
-    n = positive.shape[-1]
-    log_mean = torch.logsumexp(negative, dim=(-2, -1)) - math.log(n * (m - 1))
-    return positive.mean(dim=-1) - log_mean
+    positive, negative, _, _, _ = _prepare(positive, negative, 1.0)
+    return positive.mean(dim=-1) - _log_mean(negative)
 
 
 def nwj(positive: Scores, negative: NegativeScores) -> Nats:
@@ -108,6 +106,174 @@ def nwj(positive: Scores, negative: NegativeScores) -> Nats:
     """
     positive, negative, _, _, _ = _prepare(positive, negative, 1.0)
     return positive.mean(dim=-1) - torch.exp(negative - 1).mean(dim=(-2, -1))
+
+
+def mine(
+    positive: Scores, negative: NegativeScores, log_average: Nats | None = None, decay: float = 0.9
+) -> tuple[Nats, Nats]:
+    r"""Donsker-Varadhan whose gradient divides by a moving average, as MINE does.
+
+    .. math:: \bar z \leftarrow d \bar z + (1 - d)\, z, \qquad
+              ∇ = \frac1n \sum_i ∇f_{ii} - \frac{∇z}{\bar z}, \qquad
+              z = \frac{1}{n(m-1)} \sum_{i,k} e^{f_{ik}}
+
+    The gradient of log z alone is biased, because z stands in a denominator and is a mean over
+    one batch. A slow average in its place makes the bias smaller.
+
+    Args:
+        positive, negative: as in :func:`cpc`.
+        log_average: log z̄ of the step before, (…,); None at the first step, which takes log z.
+        decay: d in [0, 1); the authors of the smile-mi-estimator use 0.9.
+
+    Returns:
+        the value of :func:`donsker_varadhan` with that gradient, and the new log z̄, both (…,).
+
+    Raises:
+        ValueError: as in :func:`cpc`, and decay outside [0, 1).
+
+    Source: Belghazi et al. 2018, section 3.2.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay is {decay}; valid: 0 <= decay < 1")
+    positive, negative, _, _, _ = _prepare(positive, negative, 1.0)
+    log_mean = _log_mean(negative)
+    new = log_mean.detach()
+    if log_average is not None:
+        kept = math.log(decay) if decay else -math.inf
+        new = torch.logaddexp(log_average + kept, new + math.log1p(-decay))
+    surrogate = positive.mean(dim=-1) - torch.exp(log_mean - new)
+    return _with_gradient_of(surrogate, positive.mean(dim=-1) - log_mean), new
+
+
+def jensen_shannon(positive: Scores, negative: NegativeScores) -> Nats:
+    r"""What a critic that tells pairs from non-pairs maximises; no bound on the information.
+
+    .. math:: -\frac1n \sum_i \log(1 + e^{-f_{ii}})
+              - \frac{1}{n(m-1)} \sum_{i,k} \log(1 + e^{f_{ik}})
+
+    Shapes and errors as in :func:`cpc`. Its best score is the log density ratio; there it is twice
+    the Jensen-Shannon divergence minus 2 log 2. Nats, (…,).
+
+    Source: Nowozin et al. 2016; Hjelm et al. 2019.
+    """
+    positive, negative, _, _, _ = _prepare(positive, negative, 1.0)
+    softplus = torch.nn.functional.softplus
+    return -softplus(-positive).mean(dim=-1) - softplus(negative).mean(dim=(-2, -1))
+
+
+def nwj_by_jensen_shannon(positive: Scores, negative: NegativeScores) -> Nats:
+    r"""NWJ of the score 1 + f, with the gradient of Jensen-Shannon, which has less noise.
+
+    .. math:: 1 + \frac1n \sum_i f_{ii} - \frac{1}{n(m-1)} \sum_{i,k} e^{f_{ik}}
+
+    Shapes and errors as in :func:`cpc`. In expectation at most the mutual information, whatever
+    trained the critic. Nats, (…,).
+
+    Source: Poole et al. 2019, section 2.3.
+    """
+    objective = jensen_shannon(positive, negative)
+    return _with_gradient_of(objective, nwj(positive + 1, negative + 1))
+
+
+def smile(positive: Scores, negative: NegativeScores, clip: float = 5.0) -> Nats:
+    r"""Donsker-Varadhan with clipped exponentials, trained by Jensen-Shannon.
+
+    .. math:: \frac1n \sum_i f_{ii}
+              - \log \frac{1}{n(m-1)} \sum_{i,k} \min(\max(e^{f_{ik}}, e^{-τ}), e^{τ})
+
+    Args:
+        positive, negative: as in :func:`cpc`.
+        clip: τ > 0, in nats; inf clips nothing.
+
+    Returns:
+        the value in nats, (…,), with the gradient of :func:`jensen_shannon`. Not a bound: the
+        clipped mean is too small where the ratio is large.
+
+    Raises:
+        ValueError: as in :func:`cpc`, and clip that is not above zero.
+
+    Source: Song & Ermon, "Understanding the Limitations of Variational MI Estimators", 2020.
+    """
+    if not clip > 0:
+        raise ValueError(f"clip is {clip}; valid: clip > 0")
+    objective = jensen_shannon(positive, negative)
+    value = donsker_varadhan(positive, negative.clamp(-clip, clip))
+    return _with_gradient_of(objective, value)
+
+
+def tuba(positive: Scores, negative: NegativeScores, log_baseline: Scores) -> Nats:
+    r"""Tractable unnormalised bound of Barber and Agakov's kind, with a baseline a for each anchor.
+
+    .. math:: 1 + \frac1n \sum_i (f_{ii} - \log a_i)
+              - \frac{1}{n(m-1)} \sum_{i,k} \frac{e^{f_{ik}}}{a_i}
+
+    Args:
+        positive, negative: as in :func:`cpc`.
+        log_baseline: log a of each anchor, a function of the anchor alone, (…, n). A constant 1
+            gives :func:`nwj`.
+
+    Returns:
+        nats, (…,); in expectation at most the mutual information for every baseline.
+
+    Raises:
+        ValueError: as in :func:`cpc`, and a baseline whose shape is not that of positive.
+
+    Source: Poole et al. 2019, equation 8.
+    """
+    positive, negative, log_baseline = _with_baseline(positive, negative, log_baseline)
+    of_negatives = torch.exp(negative - log_baseline[..., None]).mean(dim=(-2, -1))
+    return 1 + (positive - log_baseline).mean(dim=-1) - of_negatives
+
+
+def interpolated(
+    positive: Scores,
+    negative: NegativeScores,
+    log_baseline: Scores,
+    weight: float | Tensor = 0.5,
+) -> Nats:
+    r"""TUBA whose baseline is a mixture of a learned one and of the mean over other samples.
+
+    .. math:: 1 + \frac1n \sum_i \frac{1}{m-1} \sum_l \log \frac{g_{ii}}{A_{il}}
+              - \frac{1}{n(m-1)} \sum_{i,k} \frac{g_{ik}}{A_i}
+
+    .. math:: A_{il} = w \frac{g_{ii} + \sum_{k \ne l} g_{ik}}{m - 1} + (1 - w) a_i,
+              \qquad A_i = w \frac{\sum_k g_{ik}}{m - 1} + (1 - w) a_i
+
+    The positive term leaves out each negative l in turn, so that both mixtures are means over
+    m − 1 samples. That makes it a bound for every w.
+
+    Args:
+        positive, negative: as in :func:`cpc`, with m at least 3 for w > 0.
+        log_baseline: log a of each anchor, (…, n).
+        weight: w in [0, 1]; 0 is :func:`tuba`, 1 has the ceiling log(m − 1). A tensor is broadcast
+            over the batch dimensions.
+
+    Returns:
+        nats, (…,); in expectation at most the mutual information.
+
+    Raises:
+        ValueError: as in :func:`tuba`, weight outside [0, 1], m below 3.
+
+    Source: Poole et al. 2019, equation 12.
+    """
+    positive, negative, log_baseline = _with_baseline(positive, negative, log_baseline)
+    m = negative.shape[-1] + 1
+    if m < 3:
+        raise ValueError(f"negative has {m - 1} negatives an anchor; valid: at least 2")
+    w = torch.as_tensor(weight, dtype=positive.dtype, device=positive.device)
+    if not bool(((w >= 0) & (w <= 1)).all()):
+        raise ValueError(f"weight is {weight}; valid: 0 <= weight <= 1")
+    # A weight of 0 or 1 drops one side; −1e30 in place of −inf keeps its gradient zero, not NaN.
+    log_w, log_rest = (torch.log(each).clamp(min=-1e30)[..., None] for each in (w, 1 - w))
+    own = log_rest + log_baseline
+
+    total = negative.logsumexp(dim=-1)  # log Σ_k g_ik
+    of_negatives = torch.logaddexp(log_w + total - math.log(m - 1), own)
+
+    others = torch.logaddexp(positive[..., None], _logsumexp_without_each(negative))
+    left_out = torch.logaddexp(log_w[..., None] + others - math.log(m - 1), own[..., None])
+    of_positives = (positive[..., None] - left_out).mean(dim=(-2, -1))
+    return 1 + of_positives - torch.exp(negative - of_negatives[..., None]).mean(dim=(-2, -1))
 
 
 def split(scores: Float[Tensor, "*batch n n"]) -> tuple[Tensor, Tensor]:
@@ -234,6 +400,42 @@ def _prepare(
     weight = torch.as_tensor(alpha, dtype=dtype, device=positive.device)
     log_beta = torch.log((m - weight) / (m - 1))
     return positive.to(dtype), negative, torch.log(weight), log_beta, m
+
+
+def _log_mean(negative: Tensor) -> Tensor:
+    """Logarithm of the mean exponential of all negatives, (…,)."""
+    return torch.logsumexp(negative, dim=(-2, -1)) - math.log(math.prod(negative.shape[-2:]))
+
+
+def _with_gradient_of(objective: Tensor, value: Tensor) -> Tensor:
+    """The number ``value`` with the gradient of ``objective``."""
+    return objective + (value - objective).detach()
+
+
+def _with_baseline(
+    positive: Tensor, negative: Tensor, log_baseline: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check_scores("log_baseline", log_baseline)
+    positive, negative, _, _, _ = _prepare(positive, negative, 1.0)
+    if log_baseline.shape[-1:] != positive.shape[-1:]:
+        raise ValueError(
+            f"log_baseline has shape {tuple(log_baseline.shape)}; "
+            f"valid: (…, n) with n = {positive.shape[-1]}"
+        )
+    return positive, negative, log_baseline.to(positive.dtype)
+
+
+def _logsumexp_without_each(scores: Tensor) -> Tensor:
+    """log Σ_{k ≠ l} exp(score_k) for each l of the last dimension.
+
+    Subtracting one term from the whole sum loses all digits when it is the largest. So the largest
+    is summed around, and the others, at most half of the sum, are subtracted.
+    """
+    largest = torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).bool()
+    around = scores.masked_fill(largest, -math.inf).logsumexp(-1, keepdim=True)
+    total = scores.logsumexp(-1, keepdim=True)
+    share = (scores - total).masked_fill(largest, -1.0)
+    return torch.where(largest, around, total + torch.log1p(-torch.exp(share)))
 
 
 def _finite(log_normaliser: Tensor) -> Tensor:

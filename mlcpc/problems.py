@@ -1,11 +1,27 @@
-"""Joint distributions of real vectors whose mutual information is known."""
+"""Joint distributions of real vectors whose mutual information is known.
+
+Every problem has ``mi`` in nats, ``dim_x`` and ``dim_y``, and ``sample(count, generator)``, which
+draws on the device of the generator. Where the density is known there is ``log_ratio(x, y)`` too,
+log p(x, y)/(p(x) p(y)): the best critic of many bounds.
+"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 
 from mlcpc.shapes import Float, Tensor
+
+X = Float[Tensor, "count dim_x"]
+Y = Float[Tensor, "count dim_y"]
+Pairs = tuple[X, Y]
+
+
+# ---------------------------------------------------------------------------------------------
+# Gaussians
+# ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -34,16 +50,22 @@ class CorrelatedGaussian:
             raise ValueError(f"dim is {self.dim}; valid: at least 1")
 
     @property
+    def dim_x(self) -> int:
+        return self.dim
+
+    @property
+    def dim_y(self) -> int:
+        return self.dim
+
+    @property
     def rho(self) -> float:
         """Correlation ρ of each coordinate pair."""
         return math.sqrt(-math.expm1(-2 * self.mi / self.dim))
 
-    def sample(
-        self, count: int, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "count dim"], Float[Tensor, "count dim"]]:
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
         """Draw pairs: x and y, each (count, dim), in the default dtype."""
-        x = torch.randn(count, self.dim, generator=generator)
-        noise = torch.randn(count, self.dim, generator=generator)
+        x = _normal(count, self.dim, generator)
+        noise = _normal(count, self.dim, generator)
         return x, self.rho * x + math.exp(-self.mi / self.dim) * noise
 
     def log_ratio(
@@ -53,3 +75,532 @@ class CorrelatedGaussian:
         variance = math.exp(-2 * self.mi / self.dim)  # 1 − ρ²
         quadratic = (2 * self.rho * x * y - self.rho**2 * (x**2 + y**2)).sum(-1)
         return self.mi + quadratic / (2 * variance)
+
+
+@dataclass(frozen=True)
+class MultivariateGaussian:
+    r"""Normal (x, y) with any covariance.
+
+    .. math:: I = \tfrac12 \log \frac{\det Σ_{xx} \det Σ_{yy}}{\det Σ}
+
+    Args:
+        covariance: Σ of (x, y), a tuple of rows, positive definite.
+        dim_x: coordinates that belong to x; the rest is y.
+
+    Raises:
+        ValueError: a matrix that is not square, symmetric and positive definite; dim_x out of
+            range.
+    """
+
+    covariance: tuple[tuple[float, ...], ...]
+    dim_x: int
+
+    def __post_init__(self) -> None:
+        total = len(self.covariance)
+        if any(len(row) != total for row in self.covariance):
+            raise ValueError("covariance is not square; valid: a symmetric matrix")
+        if not 1 <= self.dim_x < total:
+            raise ValueError(f"dim_x is {self.dim_x}; valid: 1 to {total - 1}")
+        matrix = self._matrix
+        if not torch.allclose(matrix, matrix.T, rtol=0, atol=1e-12):
+            raise ValueError("covariance is not symmetric; valid: a symmetric matrix")
+        least = torch.linalg.eigvalsh(matrix).min().item()
+        if not least > 1e-12:
+            raise ValueError(f"covariance has eigenvalue {least:.3g}; valid: all above 0")
+
+    @cached_property
+    def _matrix(self) -> Tensor:
+        return torch.tensor(self.covariance, dtype=torch.float64)
+
+    @property
+    def dim_y(self) -> int:
+        return len(self.covariance) - self.dim_x
+
+    @cached_property
+    def mi(self) -> float:
+        """Mutual information in nats."""
+        of_x, of_y = _blocks(self._matrix, self.dim_x)
+        return (_log_det(of_x) + _log_det(of_y) - _log_det(self._matrix)) / 2
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x (count, dim_x) and y (count, dim_y), in the default dtype."""
+        both = _normal(count, len(self.covariance), generator)
+        root = torch.linalg.cholesky(self._matrix).to(both)
+        return _halves(both @ root.T, self.dim_x)
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """log p(x, y)/(p(x) p(y)) of each pair, in nats; leading dimensions broadcast."""
+        whole, of_x, of_y = _squared_lengths(self._matrix, x, y)
+        return self.mi + (of_x + of_y - whole) / 2
+
+
+def dense_gaussian(dim_x: int, dim_y: int, off_diagonal: float = 0.5) -> MultivariateGaussian:
+    """Unit variances, the same correlation between any two coordinates.
+
+    Source: the tasks "multinormal-dense" of Czyż et al. 2023.
+    """
+    total = dim_x + dim_y
+    matrix = [[1.0 if i == j else off_diagonal for j in range(total)] for i in range(total)]
+    return MultivariateGaussian(tuple(map(tuple, matrix)), dim_x)
+
+
+def sparse_gaussian(dim: int, pairs: int = 2, rho: float = 0.8) -> MultivariateGaussian:
+    r"""Only the first ``pairs`` coordinates of x and y are correlated, each with its partner.
+
+    .. math:: I = -\tfrac{\text{pairs}}2 \log(1 - ρ^2)
+
+    Source: the tasks "2-pair" of Czyż et al. 2023, where ρ is 0.8.
+    """
+    if not 1 <= pairs <= dim:
+        raise ValueError(f"pairs is {pairs}; valid: 1 to dim = {dim}")
+    matrix = torch.eye(2 * dim, dtype=torch.float64)
+    for i in range(pairs):
+        matrix[i, dim + i] = matrix[dim + i, i] = rho
+    return MultivariateGaussian(tuple(map(tuple, matrix.tolist())), dim)
+
+
+# ---------------------------------------------------------------------------------------------
+# Other densities
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudentT:
+    r"""Student-t (x, y): a normal pair of :class:`MultivariateGaussian` over √(χ²_ν/ν).
+
+    .. math:: I = I_{\text{normal}} + c(ν) + c(ν + d_x + d_y) - c(ν + d_x) - c(ν + d_y),
+              \quad c(t) = \log Γ(\tfrac t2) - \tfrac t2 ψ(\tfrac t2)
+
+    The information is above zero even when x and y are uncorrelated: they share the scale.
+
+    Args:
+        normal: the normal pair, whose covariance is the dispersion here.
+        dof: degrees of freedom ν, an integer of at least 1.
+
+    Raises:
+        ValueError: another dof.
+
+    Source: Arellano-Valle et al. 2013; the tasks "student" of Czyż et al. 2023.
+    """
+
+    normal: MultivariateGaussian
+    dof: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dof, bool) or not isinstance(self.dof, int) or self.dof < 1:
+            raise ValueError(f"dof is {self.dof!r}; valid: an integer of at least 1")
+
+    @property
+    def dim_x(self) -> int:
+        return self.normal.dim_x
+
+    @property
+    def dim_y(self) -> int:
+        return self.normal.dim_y
+
+    @cached_property
+    def mi(self) -> float:
+        """Mutual information in nats."""
+
+        def c(t: float) -> float:
+            half = torch.tensor(t / 2, dtype=torch.float64)
+            return (torch.lgamma(half) - half * torch.digamma(half)).item()
+
+        nu, dim_x, dim_y = self.dof, self.dim_x, self.dim_y
+        return self.normal.mi + c(nu) + c(nu + dim_x + dim_y) - c(nu + dim_x) - c(nu + dim_y)
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x (count, dim_x) and y (count, dim_y), in the default dtype."""
+        x, y = self.normal.sample(count, generator)
+        scale = _normal(count, self.dof, generator).square().mean(1, keepdim=True).sqrt()
+        return x / scale, y / scale
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """log p(x, y)/(p(x) p(y)) of each pair, in nats; leading dimensions broadcast."""
+        nu, dim_x, dim_y = self.dof, self.dim_x, self.dim_y
+        of_x, of_y = _blocks(self.normal._matrix, dim_x)
+        lengths = _squared_lengths(self.normal._matrix, x, y)
+        log_density = [
+            math.lgamma((nu + d) / 2)
+            - math.lgamma(nu / 2)
+            - _log_det(matrix) / 2
+            - (nu + d) / 2 * torch.log1p(length / nu)
+            for d, matrix, length in zip(
+                (dim_x + dim_y, dim_x, dim_y),
+                (self.normal._matrix, of_x, of_y),
+                lengths,
+                strict=True,
+            )
+        ]  # (νπ)^(d/2) cancels
+        return log_density[0] - log_density[1] - log_density[2]
+
+
+@dataclass(frozen=True)
+class AdditiveUniform:
+    r"""x uniform on [0, 1], y = x + u with u uniform on [−ε, ε].
+
+    .. math:: I = ε - \log(2ε) \text{ for } ε \le \tfrac12, \qquad
+              I = \tfrac{1}{4ε} \text{ for } ε \ge \tfrac12
+
+    Args:
+        noise: half width ε of the noise, above 0.
+
+    Raises:
+        ValueError: noise that is not above 0 and finite.
+
+    Source: the tasks "additive" of Czyż et al. 2023.
+    """
+
+    noise: float
+    dim_x: int = 1
+    dim_y: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}; valid: noise > 0")
+        if (self.dim_x, self.dim_y) != (1, 1):
+            raise ValueError(f"dim_x, dim_y are {self.dim_x}, {self.dim_y}; valid: 1 and 1")
+
+    @property
+    def mi(self) -> float:
+        """Mutual information in nats."""
+        if self.noise <= 0.5:
+            return self.noise - math.log(2 * self.noise)
+        return 1 / (4 * self.noise)
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x and y, each (count, 1), in the default dtype."""
+        uniform = torch.rand(2, count, 1, generator=generator, device=generator.device)
+        return uniform[0], uniform[0] + self.noise * (2 * uniform[1] - 1)
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """log p(x, y)/(p(x) p(y)) of each pair, −inf where the pair is impossible."""
+        x, y = x[..., 0], y[..., 0]
+        overlap = (y + self.noise).clamp(max=1) - (y - self.noise).clamp(min=0)
+        possible = ((y - x).abs() <= self.noise) & (x >= 0) & (x <= 1)
+        return torch.where(possible, -overlap.clamp(min=1e-300).log(), -math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class SameClassImages:
+    r"""Two images of one class, drawn independently: I = H(class).
+
+    The class is a function of the image, so x and y share it and nothing else. Classes are drawn
+    as often as they occur among the labels.
+
+    Args:
+        images: (N, …), one image a row; flattened.
+        labels: (N,) integers.
+
+    Raises:
+        ValueError: different lengths, an image that stands under two classes.
+
+    Source: same-class sampling of Lee et al. 2024.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels) or self.labels.ndim != 1:
+            raise ValueError(
+                f"labels has shape {tuple(self.labels.shape)}; valid: ({len(self.images)},)"
+            )
+        flat = self.images.flatten(1)
+        with_label = torch.cat([flat, self.labels[:, None].to(flat)], dim=1)
+        if len(flat.unique(dim=0)) != len(with_label.unique(dim=0)):
+            raise ValueError("images holds one image under two labels; valid: one class an image")
+        object.__setattr__(self, "images", flat)
+
+    @property
+    def dim_x(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def dim_y(self) -> int:
+        return self.images.shape[1]
+
+    @cached_property
+    def _members(self) -> list[Tensor]:
+        return [torch.nonzero(self.labels == label)[:, 0] for label in self.labels.unique()]
+
+    @cached_property
+    def mi(self) -> float:
+        """Entropy of the class in nats."""
+        share = torch.tensor([len(each) for each in self._members], dtype=torch.float64)
+        share = share / share.sum()
+        return -(share * share.log()).sum().item()
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x and y, each (count, pixels)."""
+        device = generator.device
+        first = torch.randint(len(self.images), (count,), generator=generator, device=device)
+        chance = torch.rand(count, generator=generator, device=device)
+        second = torch.empty_like(first)
+        classes = self.labels.to(device)[first]
+        for members in self._members:
+            here = classes == self.labels[members[0]].to(device)
+            members = members.to(device)
+            # rand can round up to one in single precision.
+            place = (chance[here] * len(members)).long().clamp(max=len(members) - 1)
+            second[here] = members[place]
+        images = self.images.to(device)
+        return images[first], images[second]
+
+
+# ---------------------------------------------------------------------------------------------
+# Maps that leave the information as it is
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Power:
+    """sign(x)·|x|^exponent in every coordinate: 3 cubes, 1.5 is the half-cube."""
+
+    exponent: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.exponent < math.inf:
+            raise ValueError(f"exponent is {self.exponent}; valid: exponent > 0")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.sign() * x.abs() ** self.exponent
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x.sign() * x.abs() ** (1 / self.exponent)
+
+
+@dataclass(frozen=True)
+class Asinh:
+    """Inverse hyperbolic sine in every coordinate: it shortens heavy tails."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.asinh()
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x.sinh()
+
+
+@dataclass(frozen=True)
+class NormalCDF:
+    """Distribution function of the standard normal in every coordinate."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.special.ndtr(x)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return torch.special.ndtri(x)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A random rotation of all coordinates, the same for the same dim and seed."""
+
+    dim: int
+    seed: int = 0
+
+    def _matrix(self, like: Tensor) -> Tensor:
+        return _orthogonal(self.dim, self.seed).to(like)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x @ self._matrix(x)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x @ self._matrix(x).T
+
+
+@dataclass(frozen=True)
+class Spiral:
+    """Turn the plane of two coordinates by an angle of speed·|x|², which no turn changes."""
+
+    speed: float = 1 / 3
+    first: int = 0
+    second: int = 1
+
+    def _turn(self, x: Tensor, speed: float) -> Tensor:
+        angle = speed * x.square().sum(-1)
+        a, b = x[..., self.first], x[..., self.second]
+        turned = x.clone()
+        turned[..., self.first] = angle.cos() * a - angle.sin() * b
+        turned[..., self.second] = angle.sin() * a + angle.cos() * b
+        return turned
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._turn(x, self.speed)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return self._turn(x, -self.speed)
+
+
+Map = Power | Asinh | NormalCDF | Rotation | Spiral
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """Another problem seen through one-to-one maps of x and of y: the same information.
+
+    Args:
+        base: the problem.
+        map_x, map_y: maps of x and of y; None leaves them alone.
+    """
+
+    base: "Problem"
+    map_x: Map | None = None
+    map_y: Map | None = None
+
+    @property
+    def mi(self) -> float:
+        """Mutual information in nats, that of the base."""
+        return self.base.mi
+
+    @property
+    def dim_x(self) -> int:
+        return self.base.dim_x
+
+    @property
+    def dim_y(self) -> int:
+        return self.base.dim_y
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs of the base and map them."""
+        x, y = self.base.sample(count, generator)
+        return (self.map_x(x) if self.map_x else x), (self.map_y(y) if self.map_y else y)
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """The ratio of the base at the pair that was mapped here."""
+        x = self.map_x.inverse(x) if self.map_x else x
+        y = self.map_y.inverse(y) if self.map_y else y
+        return self.base.log_ratio(x, y)
+
+
+Problem = (
+    CorrelatedGaussian
+    | MultivariateGaussian
+    | StudentT
+    | AdditiveUniform
+    | SameClassImages
+    | Transformed
+)
+
+
+# ---------------------------------------------------------------------------------------------
+# Collections
+# ---------------------------------------------------------------------------------------------
+
+
+def both(base: Problem, map_: Map) -> Transformed:
+    """The same map on x and on y."""
+    return Transformed(base, map_, map_)
+
+
+def _rotated(problem: Problem) -> Transformed:
+    return Transformed(problem, Rotation(problem.dim_x, 1), Rotation(problem.dim_y, 2))
+
+
+def _cubic(mi: float, dim: int) -> Transformed:
+    return Transformed(CorrelatedGaussian(mi, dim), map_y=Power(3.0))
+
+
+STAIRCASES: dict[str, Callable[[float, int], Problem]] = {
+    "gaussian": CorrelatedGaussian,
+    "cubic": _cubic,
+    "gaussian-rotated": lambda mi, dim: _rotated(CorrelatedGaussian(mi, dim)),
+    "cubic-rotated": lambda mi, dim: _rotated(_cubic(mi, dim)),
+}
+LEVELS = (2.0, 4.0, 6.0, 8.0, 10.0)
+
+
+def staircase(task: str, levels: tuple[float, ...] = LEVELS, dim: int = 20) -> list[Problem]:
+    """One problem for each level of true information: gaussian, cubic, or one of them rotated.
+
+    ``cubic`` raises each coordinate of y to the third power; ``-rotated`` then turns x and y by
+    fixed random rotations. None of this changes the information, and each makes it harder to see.
+
+    Raises:
+        ValueError: an unknown task, a negative level.
+
+    Source: Poole et al. 2019; levels as in Song & Ermon 2020.
+    """
+    if task not in STAIRCASES:
+        raise ValueError(f"task is {task!r}; valid: {', '.join(STAIRCASES)}")
+    return [STAIRCASES[task](level, dim) for level in levels]
+
+
+def beyond_gaussian() -> dict[str, Problem]:
+    """Name → problem: heavy tails, sparse interactions, monotone maps and spirals, exact MI.
+
+    Source: a selection of the tasks of Czyż et al. 2023.
+    """
+    two_pair = {dim: sparse_gaussian(dim) for dim in (3, 5, 25)}
+    one = CorrelatedGaussian(-math.log1p(-(0.75**2)) / 2, 1)
+    student = {
+        (d, nu): StudentT(dense_gaussian(d, d, 0.0), nu)
+        for d, nu in ((1, 1), (2, 1), (3, 2), (5, 2), (5, 3))
+    }
+    return (
+        {
+            "normal 1x1": one,
+            "normal-cdf 1x1": both(one, NormalCDF()),
+            "half-cube 1x1": both(one, Power(1.5)),
+            "additive 0.1": AdditiveUniform(0.1),
+            "additive 0.75": AdditiveUniform(0.75),
+            "dense 5x5": dense_gaussian(5, 5),
+            "dense 25x25": dense_gaussian(25, 25),
+            "sparse 3x3": two_pair[3],
+            "sparse 5x5": two_pair[5],
+            "sparse 25x25": two_pair[25],
+            "half-cube sparse 3x3": both(two_pair[3], Power(1.5)),
+            "half-cube sparse 25x25": both(two_pair[25], Power(1.5)),
+            "normal-cdf sparse 3x3": both(two_pair[3], NormalCDF()),
+            "normal-cdf sparse 25x25": both(two_pair[25], NormalCDF()),
+            "spiral sparse 3x3": _spiral(two_pair[3]),
+            "spiral sparse 25x25": _spiral(two_pair[25]),
+            "spiral normal-cdf sparse 3x3": _spiral(both(two_pair[3], NormalCDF())),
+        }
+        | {f"student {d}x{d} dof {nu}": problem for (d, nu), problem in student.items()}
+        | {
+            f"asinh student {d}x{d} dof {nu}": both(student[d, nu], Asinh())
+            for d, nu in ((1, 1), (2, 1), (5, 2))
+        }
+    )
+
+
+def _spiral(problem: Problem) -> Transformed:
+    return Transformed(problem, Spiral(1 / 3, 0, 1), Spiral(1 / 3, 1, 2))
+
+
+# ---------------------------------------------------------------------------------------------
+# Helpers
+# ---------------------------------------------------------------------------------------------
+
+
+def _normal(count: int, dim: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(count, dim, generator=generator, device=generator.device)
+
+
+def _halves(both_: Tensor, dim_x: int) -> Pairs:
+    return both_[:, :dim_x], both_[:, dim_x:]
+
+
+def _blocks(matrix: Tensor, dim_x: int) -> tuple[Tensor, Tensor]:
+    return matrix[:dim_x, :dim_x], matrix[dim_x:, dim_x:]
+
+
+def _log_det(matrix: Tensor) -> float:
+    return torch.linalg.slogdet(matrix).logabsdet.item()
+
+
+def _squared_lengths(matrix: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
+    """zᵀ Σ⁻¹ z of the pair, of x and of y, each with its own block of Σ."""
+    of_x, of_y = _blocks(matrix, x.shape[-1])
+    leading = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1])
+    whole = torch.cat([x.expand(*leading, -1), y.expand(*leading, -1)], dim=-1)
+    parts = ((matrix, whole), (of_x, x), (of_y, y))
+    return [((z @ torch.linalg.inv(sigma).to(z)) * z).sum(-1) for sigma, z in parts]
+
+
+@lru_cache(maxsize=32)
+def _orthogonal(dim: int, seed: int) -> Tensor:
+    drawn = torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed))
+    turned, upper = torch.linalg.qr(drawn.double())
+    return turned * upper.diagonal().sign()  # signs fixed: uniform over all rotations

@@ -133,30 +133,40 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
     }
 
 
-def code_hash(modules: Iterable[str]) -> dict[str, str]:
-    """Module name → sha256 of its code, to tell whether a record still fits it.
+def code_hash(names: Iterable[str]) -> dict[str, str]:
+    """Name → sha256 of its code, to tell whether a record still fits it.
 
-    Docstrings, comments and blank lines do not count: better words make no record stale.
+    ``bounds`` is a whole module; ``bounds.ml_cpc`` is a function with all that it uses in its
+    module, so that what is written beside it later makes no record stale. Docstrings, comments and
+    blank lines do not count either: better words make no record stale.
 
     Raises:
-        ValueError: a module that this package does not have.
+        ValueError: a module that this package does not have, or a name that its module lacks.
     """
     hashes = {}
-    for name in sorted(modules):
-        path = PACKAGE / f"{name}.py"
+    for name in sorted(names):
+        module, _, member = name.partition(".")
+        path = PACKAGE / f"{module}.py"
         if not path.is_file():
-            raise ValueError(f"module {name} is not in mlcpc; valid: {', '.join(_modules())}")
-        hashes[name] = hashlib.sha256(_without_prose(path.read_text()).encode()).hexdigest()
+            raise ValueError(f"module {module} is not in mlcpc; valid: {', '.join(_modules())}")
+        source = path.read_text()
+        if member:
+            source = _with_all_it_uses(source, name)
+        hashes[name] = hashlib.sha256(_without_prose(source).encode()).hexdigest()
     return hashes
 
 
 def stale(record: Record) -> list[str]:
-    """Modules that have changed, or gone, since the record was made."""
-    return [
-        name
-        for name, digest in record.provenance["code"].items()
-        if name not in _modules() or code_hash([name])[name] != digest
-    ]
+    """Names of code that have changed, or gone, since the record was made."""
+    changed = []
+    for name, digest in record.provenance["code"].items():
+        try:
+            now = code_hash([name])[name]
+        except ValueError:
+            now = None
+        if now != digest:
+            changed.append(name)
+    return changed
 
 
 def results() -> Path:
@@ -286,8 +296,61 @@ def sweep(
     return [done[json.dumps(cell, sort_keys=True)] for cell in cells]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all.
+def save_state(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
+    """Write a checkpoint: tensors and a JSON state with one checksum over both.
+
+    The file is in the safetensors format and appears whole or not at all.
+
+    Raises:
+        OSError: the message names the file; no partial file is left.
+        ValueError: state that JSON does not hold.
+    """
+    from safetensors.torch import save
+
+    text = json.dumps(state, sort_keys=True, allow_nan=False)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    metadata = {"state": text, "checksum": _state_checksum(tensors, text)}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read a checkpoint and check it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is truncated, damaged or of another kind; the message names it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        text, checksum = metadata["state"], metadata["checksum"]
+        state = json.loads(text)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {error!r}") from None
+    if checksum != _state_checksum(tensors, text):
+        raise ValueError(f"{path} does not fit its checksum: it was edited or damaged")
+    return tensors, state
+
+
+def differences(ours: dict, theirs: dict) -> str:
+    """What two nested dictionaries hold differently: ``config.steps: 5 here, 6 there``."""
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        here, there = ours.get(name), theirs.get(name)
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += [f"{name}.{each}" for each in differences(here, there).split("; ") if each]
+        elif here != there:
+            found.append(f"{name}: {here!r} here, {there!r} there")
+    return "; ".join(found)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all.
 
     Raises:
         OSError: the message names the file; no partial file is left.
@@ -296,8 +359,8 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
@@ -306,6 +369,37 @@ def write_atomically(path: Path, text: str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+
+
+def _with_all_it_uses(source: str, name: str) -> str:
+    """The top-level statements of a module that a member of it needs, in their order."""
+    defined = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bound = [node.name]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+        else:
+            bound = [
+                each.id
+                for each in ast.walk(node)
+                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+            ]
+        defined |= dict.fromkeys(bound, node)
+    module, member = name.split(".", 1)
+    if member not in defined:
+        raise ValueError(f"{member} is not in mlcpc.{module}; valid: {', '.join(sorted(defined))}")
+    needed, left = set(), [member]
+    while left:
+        node = defined.get(left.pop())
+        if node is not None and node not in needed:
+            needed.add(node)
+            left += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+    lines, kept = source.splitlines(), []
+    for node in sorted(needed, key=lambda each: each.lineno):
+        begin = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        kept += lines[begin - 1 : node.end_lineno]
+    return "\n".join(kept)
 
 
 def _without_prose(source: str) -> str:
@@ -322,6 +416,14 @@ def _without_prose(source: str) -> str:
 
 def _checksum(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _state_checksum(tensors: dict[str, torch.Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _modules() -> list[str]:

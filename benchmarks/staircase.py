@@ -1,0 +1,221 @@
+r"""What a staircase costs: ours, all curves in one stack, against the usual loop, one curve a run.
+
+    python benchmarks/staircase.py                   both critics, ratios, share of the product rate
+    python benchmarks/staircase.py --critics joint --steps 20 --rounds 3
+    python benchmarks/staircase.py --record          also write results/staircase-speed.json
+
+Every measurement is a process of its own. A round runs each implementation once, one after the
+other; ratios are taken inside a round, so that a slow minute of the machine hits both sides.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from mlcpc import critics, estimation, problems, runs
+
+MODULES = ["critics", "estimation", "problems", "bounds.cpc", "bounds.ml_cpc", "bounds.split"]
+
+
+# ---------------------------------------------------------------------------------------------
+# The usual loop: one estimator, one critic, everything written out
+# ---------------------------------------------------------------------------------------------
+
+
+def perceptron(inputs: int, config: critics.CriticConfig, outputs: int) -> nn.Sequential:
+    layers, widths = [], [inputs, *[config.width] * config.depth]
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+
+
+class LoopSeparable(nn.Module):
+    def __init__(self, dim: int, config: critics.CriticConfig) -> None:
+        super().__init__()
+        self.of_x = perceptron(dim, config, config.embedding)
+        self.of_y = perceptron(dim, config, config.embedding)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.of_x(x) @ self.of_y(y).T
+
+
+class LoopJoint(nn.Module):
+    def __init__(self, dim: int, config: critics.CriticConfig) -> None:
+        super().__init__()
+        self.of_pair = perceptron(2 * dim, config, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        n = len(x)
+        pairs = torch.cat([x.repeat_interleave(n, dim=0), y.repeat(n, 1)], dim=1)
+        return self.of_pair(pairs).view(n, n)
+
+
+def loop_cpc(scores: Tensor, alpha: float) -> Tensor:
+    n = len(scores)
+    weights = torch.full((n, n), math.log((n - alpha) / (n - 1)), dtype=scores.dtype)
+    weights.fill_diagonal_(math.log(alpha))
+    return math.log(n) + (scores.diag() - (scores + weights).logsumexp(1)).mean()
+
+
+def loop_ml_cpc(scores: Tensor, alpha: float) -> Tensor:
+    n = len(scores)
+    weights = torch.full((n, n), math.log((n - alpha) / (n - 1)), dtype=scores.dtype)
+    weights.fill_diagonal_(math.log(alpha))
+    return 2 * math.log(n) + scores.diag().mean() - (scores + weights).flatten().logsumexp(0)
+
+
+def loop_critic(config: estimation.StaircaseConfig) -> nn.Module:
+    kinds = {"separable": LoopSeparable, "joint": LoopJoint}
+    return kinds[config.critic](config.dim, config.critic_config())
+
+
+def loop(
+    config: estimation.StaircaseConfig, estimator: str, critic: nn.Module, seed: int
+) -> Iterator[float]:
+    """Values of the steps of one estimator."""
+    bound, alpha = estimator.split(":")
+    value_of = {"cpc": loop_cpc, "ml_cpc": loop_ml_cpc}[bound]
+    optimiser = torch.optim.Adam(critic.parameters(), lr=config.learning_rate)
+    generator = torch.Generator().manual_seed(estimation.SAMPLE_SEED + seed)
+    for problem in problems.staircase(config.task, config.levels, config.dim):
+        for _ in range(config.steps):
+            x, y = problem.sample(config.batch, generator)
+            optimiser.zero_grad()
+            value = value_of(critic(x, y), float(alpha))
+            (-value).backward()
+            optimiser.step()
+            yield value.item()
+
+
+# ---------------------------------------------------------------------------------------------
+# One measurement, in a process of its own
+# ---------------------------------------------------------------------------------------------
+
+
+def gigaflops(config: estimation.StaircaseConfig) -> float:
+    """Matrix products of one curve's training step, forward and both gradients, in 10⁹."""
+    n, d, h, e = config.batch, config.dim, config.width, config.embedding
+    if config.critic == "separable":
+        network = d * h + (config.depth - 1) * h * h + h * e
+        multiplications = 2 * n * network + n * n * e
+    else:
+        multiplications = 2 * n * d * h + n * n * ((config.depth - 1) * h * h + h)
+    return 3 * 2 * multiplications / 1e9
+
+
+def product_rate() -> float:
+    """Gigaflops a second of a large single-precision product on this machine."""
+    a = torch.randn(2048, 2048)
+    best = math.inf
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * 2048**3 / best / 1e9
+
+
+def measure(name: str, config: estimation.StaircaseConfig, steps: int) -> float:
+    """Milliseconds of a step of one curve."""
+    many = len(config.estimators)
+    if name == "ours":
+        stack = estimation._Stack(config, config.seeds, "cpu")
+        stack._block()
+        start = time.perf_counter()
+        while stack.step < estimation._BLOCK + steps:
+            stack._block()
+        return 1e3 * (time.perf_counter() - start) / (stack.step - estimation._BLOCK) / many
+    seconds = []
+    for estimator in (config.estimators[0], config.estimators[-1]):
+        values = loop(config, estimator, loop_critic(config), 0)
+        for _ in range(5):
+            next(values)
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(values)
+        seconds.append((time.perf_counter() - start) / steps)
+    return 1e3 * statistics.mean(seconds)
+
+
+def in_own_process(name: str, critic: str, steps: int, threads: int) -> float:
+    command = [sys.executable, __file__, "--child", name, critic, str(steps), str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(name: str, critic: str, steps: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    if name == "rate":
+        print(product_rate())
+        return
+    config = estimation.StaircaseConfig(critic=critic, seeds=(0,))
+    print(measure(name, config, int(steps)))
+
+
+TARGETS = {"separable": 1.8, "joint": 1.2}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--critics", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--steps", type=int, help="steps of a measurement (100, joint: 10)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--record", action="store_true", help="write results/staircase-speed.json")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return child(*options.child)
+    start, code = time.perf_counter(), runs.code_hash(MODULES)
+    metrics, steps_of = {}, {"separable": 100, "joint": 10}
+    for critic in options.critics:
+        steps = options.steps or steps_of[critic]
+        rounds = []
+        for _ in range(options.rounds):
+            each = [in_own_process(n, critic, steps, options.threads) for n in ("loop", "ours")]
+            rate = in_own_process("rate", critic, steps, options.threads)
+            rounds.append((*each, rate))
+            print(f"  {critic}: loop {each[0]:.2f} ms, ours {each[1]:.2f} ms", file=sys.stderr)
+        floor = gigaflops(estimation.StaircaseConfig(critic=critic))
+        ratios = [loop_ / ours for loop_, ours, _ in rounds]
+        shares = [1e3 * floor / ours / rate for _, ours, rate in rounds]
+        metrics |= {
+            f"{critic} loop": runs.metric([each[0] for each in rounds], "ms"),
+            f"{critic} ours": runs.metric([each[1] for each in rounds], "ms"),
+            f"{critic} ratio": runs.metric(ratios, "times"),
+            f"{critic} share of product rate": runs.metric(shares, "share"),
+        }
+        ratio, limit = statistics.median(ratios), TARGETS[critic]
+        print(
+            f"{'met   ' if ratio >= limit else 'MISSED'} {critic}: loop over ours, per curve "
+            f"{ratio:.2f}, at least {limit}; share of the product rate "
+            f"{statistics.median(shares):.2f}"
+        )
+    if options.record:
+        settings = {key: value for key, value in vars(options).items() if key != "child"}
+        record = runs.Record(
+            name="staircase-speed",
+            chapter="08_staircase",
+            profile="full",
+            command="python benchmarks/staircase.py --record",
+            config=settings,
+            seeds=[0],
+            metrics=metrics,
+            provenance=runs.provenance(code, time.perf_counter() - start),
+        )
+        print(f"wrote {runs.write(record)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Critics: functions that score a pair, many of them trained at once.
+
+A critic takes samples x and y and returns the scores of all pairs. Every module here is a stack of
+R critics of one shape, whose weights carry a leading dimension R: one program, R critics.
+
+    separable   f(x, y) = ⟨a(x), b(y)⟩, two networks
+    joint       f(x, y) = c(x, y), one network that reads both
+    bilinear    f(x, y) = xᵀ W y
+    inner       f(x, y) = ⟨x, y⟩/√d with a learned scale and offset
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mlcpc.shapes import Float, Tensor
+
+KINDS = ("separable", "joint", "bilinear", "inner")
+_ROWS = 1 << 14  # pairs that the joint critic holds at once when no gradient is wanted
+
+X = Float[Tensor, "replicates n dim_x"]
+Y = Float[Tensor, "replicates k dim_y"]
+AllPairs = Float[Tensor, "replicates n k"]
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Shape of a critic.
+
+    Args:
+        kind: separable, joint, bilinear or inner.
+        width: units of each hidden layer.
+        depth: hidden layers; 3 is what the authors' code builds when it is asked for 2.
+        embedding: length of a(x) and b(y) of the separable critic.
+
+    Raises:
+        ValueError: an unknown kind, a size below 1.
+    """
+
+    kind: str = "separable"
+    width: int = 256
+    depth: int = 3
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}; valid: {', '.join(KINDS)}")
+        for name in ("width", "depth", "embedding"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; valid: an integer of at least 1")
+
+
+def build(
+    config: CriticConfig, dim_x: int, dim_y: int, seeds: Sequence[int] = (0,), copies: int = 1
+) -> nn.Module:
+    """A stack of ``len(seeds) * copies`` critics.
+
+    Args:
+        config: their shape.
+        dim_x, dim_y: width of x and of y.
+        seeds: seeds of the first weights.
+        copies: critics that start from the weights of one seed. Replicate r has seed
+            ``seeds[r // copies]``.
+
+    Returns:
+        a module that takes x (R, n, dim_x) and y (R, k, dim_y) and returns scores (R, n, k).
+
+    Raises:
+        ValueError: no seed, copies or a dimension below 1, an inner critic of unequal dimensions.
+    """
+    for name, value in (("dim_x", dim_x), ("dim_y", dim_y), ("copies", copies)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; valid: at least 1")
+    if not seeds:
+        raise ValueError("seeds is empty; valid: at least one seed")
+    stack = _build(config, dim_x, dim_y, seeds, copies)
+    stack.replicates = len(seeds) * copies
+    return stack
+
+
+def _build(
+    config: CriticConfig, dim_x: int, dim_y: int, seeds: Sequence[int], copies: int
+) -> nn.Module:
+    start = _Start([torch.Generator().manual_seed(int(seed)) for seed in seeds], copies)
+    if config.kind == "separable":
+        return Separable(start, dim_x, dim_y, config)
+    if config.kind == "joint":
+        return JointCritic(start, dim_x, dim_y, config)
+    if config.kind == "bilinear":
+        return Bilinear(start, dim_x, dim_y)
+    if dim_x != dim_y:
+        raise ValueError(f"dim_y is {dim_y} for an inner critic; valid: dim_x = {dim_x}")
+    return Inner(start)
+
+
+def baseline(
+    dim: int, width: int = 512, depth: int = 2, seeds: Sequence[int] = (0,), copies: int = 1
+) -> "MLP":
+    """A stack of learned baselines log a(x), (R, n, dim) → (R, n, 1), for TUBA and its kin."""
+    start = _Start([torch.Generator().manual_seed(int(seed)) for seed in seeds], copies)
+    return MLP(start, [dim, *[width] * depth, 1])
+
+
+@dataclass(frozen=True)
+class _Start:
+    """First weights: the same for all copies of a seed, uniform within 1/√(inputs)."""
+
+    generators: list[torch.Generator]
+    copies: int
+
+    def __call__(self, *shape: int, inputs: int) -> nn.Parameter:
+        bound = 1 / math.sqrt(inputs)
+        drawn = [torch.rand(*shape, generator=each) for each in self.generators]
+        weights = (2 * torch.stack(drawn) - 1) * bound
+        return nn.Parameter(weights.repeat_interleave(self.copies, dim=0))
+
+    @property
+    def replicates(self) -> int:
+        return len(self.generators) * self.copies
+
+
+class MLP(nn.Module):
+    """A stack of multilayer perceptrons with rectified hidden layers.
+
+    Input (R, n, widths[0]), output (R, n, widths[-1]).
+    """
+
+    def __init__(self, start: _Start, widths: Sequence[int]) -> None:
+        super().__init__()
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.weights = nn.ParameterList(start(a, b, inputs=a) for a, b in pairs)
+        self.biases = nn.ParameterList(start(1, b, inputs=a) for a, b in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if layer < last:
+                x = x.relu_()
+        return x
+
+
+class Separable(nn.Module):
+    """⟨a(x), b(y)⟩: two networks, n + k evaluations for n·k scores.
+
+    The networks differ in their first layer's input alone, so all later layers of both run as one
+    stack of 2R.
+    """
+
+    def __init__(self, start: _Start, dim_x: int, dim_y: int, config: CriticConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.first_x = MLP(start, [dim_x, width])
+        self.first_y = MLP(start, [dim_y, width])
+        both = _Start(start.generators * 2, start.copies)
+        self.rest = MLP(both, [*[width] * config.depth, config.embedding])
+
+    def embed(self, x: X, y: Y) -> tuple[Tensor, Tensor]:
+        """a(x) (R, n, embedding) and b(y) (R, k, embedding)."""
+        n, k = x.shape[1], y.shape[1]
+        if n == k:
+            hidden = torch.cat([self.first_x(x), self.first_y(y)]).relu_()
+            of_x, of_y = self.rest(hidden).chunk(2)
+            return of_x, of_y
+        # Rows that lack a partner are filled up and dropped again.
+        of_x, of_y = (nn.functional.pad(z, (0, 0, 0, max(n, k) - z.shape[1])) for z in (x, y))
+        of_x, of_y = self.embed(of_x, of_y)
+        return of_x[:, :n], of_y[:, :k]
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        of_x, of_y = self.embed(x, y)
+        return torch.bmm(of_x, of_y.mT)
+
+
+class JointCritic(nn.Module):
+    """c(x, y): one network on all n·k pairs.
+
+    The first layer is linear in (x, y), so it is applied to x and to y once and added; no row of
+    concatenated x and y is ever made.
+    """
+
+    def __init__(self, start: _Start, dim_x: int, dim_y: int, config: CriticConfig) -> None:
+        super().__init__()
+        width, inputs = config.width, dim_x + dim_y
+        self.of_x = start(dim_x, width, inputs=inputs)
+        self.of_y = start(dim_y, width, inputs=inputs)
+        self.bias = start(1, width, inputs=inputs)
+        self.rest = MLP(start, [*[width] * config.depth, 1])
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        of_x = torch.baddbmm(self.bias, x, self.of_x)
+        of_y = torch.bmm(y, self.of_y)
+        if torch.is_grad_enabled():
+            return self._scores(of_x, of_y)
+        rows = max(1, _ROWS // y.shape[1])
+        return torch.cat([self._scores(part, of_y) for part in of_x.split(rows, dim=1)], dim=1)
+
+    def _scores(self, of_x: Tensor, of_y: Tensor) -> Tensor:
+        n, k = of_x.shape[1], of_y.shape[1]
+        hidden = (of_x[:, :, None] + of_y[:, None]).flatten(1, 2).relu_()
+        return self.rest(hidden).unflatten(1, (n, k)).squeeze(-1)
+
+
+class Bilinear(nn.Module):
+    """xᵀ W y."""
+
+    def __init__(self, start: _Start, dim_x: int, dim_y: int) -> None:
+        super().__init__()
+        self.weight = start(dim_x, dim_y, inputs=dim_x)
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        return torch.bmm(torch.bmm(x, self.weight), y.mT)
+
+
+class Inner(nn.Module):
+    """s·⟨x, y⟩/√d + o with a learned scale s, at first 1, and offset o, at first 0."""
+
+    def __init__(self, start: _Start) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(start.replicates, 1, 1))
+        self.offset = nn.Parameter(torch.zeros(start.replicates, 1, 1))
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        return torch.baddbmm(self.offset, self.scale * x, y.mT, alpha=1 / math.sqrt(x.shape[-1]))

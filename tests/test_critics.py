@@ -1,0 +1,156 @@
+"""Stacks of critics: each member equals a plain network, whatever stands beside it."""
+
+import pytest
+import torch
+from torch import nn
+
+from mlcpc import critics
+from mlcpc.critics import CriticConfig
+
+SMALL = {"width": 8, "depth": 2, "embedding": 4}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def pairs(replicates, n=5, k=5, dim_x=3, dim_y=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(replicates, n, dim_x, generator=generator)
+    y = torch.randn(replicates, k, dim_y, generator=generator)
+    return x, y
+
+
+def plain(weights, biases):
+    """One replicate's network as nn.Linear layers."""
+    layers = []
+    for weight, bias in zip(weights, biases, strict=True):
+        layer = nn.Linear(*weight.shape)
+        layer.weight.data, layer.bias.data = weight.detach().T.clone(), bias.detach()[0].clone()
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def plain_separable(critic, r):
+    of_x, of_y = critic.first_x, critic.first_y
+    half = len(critic.first_x.weights[0])
+    nets = []
+    for first, where in ((of_x, r), (of_y, half + r)):
+        weights = [first.weights[0][r], *(w[where] for w in critic.rest.weights)]
+        biases = [first.biases[0][r], *(b[where] for b in critic.rest.biases)]
+        nets.append(plain(weights, biases))
+    return lambda x, y: nets[0](x) @ nets[1](y).T
+
+
+def plain_joint(critic, r):
+    first = torch.cat([critic.of_x[r], critic.of_y[r]])
+    net = plain(
+        [first, *(w[r] for w in critic.rest.weights)],
+        [critic.bias[r], *(b[r] for b in critic.rest.biases)],
+    )
+
+    def scores(x, y):
+        rows = [[net(torch.cat([one, two]))[0] for two in y] for one in x]
+        return torch.stack([torch.stack(row) for row in rows])
+
+    return scores
+
+
+@pytest.mark.parametrize(
+    "kind, transcription", [("separable", plain_separable), ("joint", plain_joint)]
+)
+@pytest.mark.parametrize("n, k", [(5, 5), (4, 7), (6, 2)])
+def test_each_member_equals_a_plain_network(kind, transcription, n, k):
+    critic = critics.build(CriticConfig(kind, **SMALL), 3, 2, seeds=(0, 1), copies=2)
+    with torch.no_grad():  # members must differ, or a mix-up would not show
+        for parameter in critic.parameters():
+            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5))
+    x, y = pairs(4, n, k, 3, 2)
+    scores = critic(x, y)
+    assert scores.shape == (4, n, k)
+    for r in range(4):
+        assert torch.allclose(scores[r], transcription(critic, r)(x[r], y[r]), rtol=0, atol=1e-10)
+
+
+def test_depth_counts_hidden_layers():
+    critic = critics.build(CriticConfig(depth=3, width=7, embedding=5), 3, 3)
+    shapes = [tuple(w.shape[1:]) for w in [critic.first_x.weights[0], *critic.rest.weights]]
+    assert shapes == [(3, 7), (7, 7), (7, 7), (7, 5)]
+
+
+def test_bilinear_and_inner_equal_their_formulas():
+    x, y = pairs(2, dim_x=3, dim_y=4)
+    bilinear = critics.build(CriticConfig("bilinear"), 3, 4, seeds=(0, 1))
+    expected = torch.einsum("rni,rij,rkj->rnk", x, bilinear.weight, y)
+    assert torch.allclose(bilinear(x, y), expected, rtol=0, atol=1e-12)
+    x, y = pairs(2)
+    inner = critics.build(CriticConfig("inner"), 3, 3, seeds=(0, 1))
+    assert torch.allclose(inner(x, y), x @ y.mT / 3**0.5, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", critics.KINDS)
+def test_copies_of_a_seed_start_equal_and_seeds_differ(kind):
+    critic = critics.build(CriticConfig(kind, **SMALL), 3, 3, seeds=(0, 1), copies=2)
+    again = critics.build(CriticConfig(kind, **SMALL), 3, 3, seeds=(0, 1), copies=2)
+    for one, two in zip(critic.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    x, y = pairs(1)
+    scores = critic(x.expand(4, -1, -1), y.expand(4, -1, -1))
+    assert torch.equal(scores[0], scores[1]) and torch.equal(scores[2], scores[3])
+    if kind != "inner":
+        assert not torch.allclose(scores[0], scores[2])
+
+
+@pytest.mark.parametrize("kind", critics.KINDS)
+def test_members_do_not_touch_each_other(kind):
+    critic = critics.build(CriticConfig(kind, **SMALL), 3, 3, copies=3)
+    x, y = pairs(3)
+    critic(x, y)[1].square().sum().backward()
+    for parameter in critic.parameters():
+        stack = parameter.grad.unflatten(0, (-1, 3))  # the separable critic stacks x- and y-nets
+        assert (stack[:, [0, 2]] == 0).all() and (stack[:, 1] != 0).any()
+
+
+def test_first_weights_are_those_of_linear_layers():
+    """Uniform within 1/√(inputs), as nn.Linear draws them."""
+    critic = critics.build(CriticConfig(width=64), 16, 16)
+    for weight, inputs in [(critic.first_x.weights[0], 16), (critic.rest.weights[0], 64)]:
+        bound = inputs**-0.5
+        assert weight.abs().max() <= bound
+        assert abs(weight.std() / (bound / 3**0.5) - 1) < 0.05
+
+
+def test_joint_scores_without_gradient_are_made_in_strips(monkeypatch):
+    critic = critics.build(CriticConfig("joint", **SMALL), 3, 3)
+    x, y = pairs(1, 7, 5)
+    whole = critic(x, y)
+    monkeypatch.setattr(critics, "_ROWS", 11)
+    with torch.no_grad():
+        assert torch.allclose(critic(x, y), whole, rtol=0, atol=1e-12)
+
+
+def test_weights_survive_saving():
+    config = CriticConfig("joint", **SMALL)
+    one, two = critics.build(config, 3, 3, seeds=(0,)), critics.build(config, 3, 3, seeds=(9,))
+    two.load_state_dict(one.state_dict())
+    x, y = pairs(1)
+    assert torch.equal(one(x, y), two(x, y))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: CriticConfig("concat"), "kind is 'concat'; valid: separable, joint"),
+        (lambda: CriticConfig(width=0), "width is 0; valid: an integer of at least 1"),
+        (lambda: CriticConfig(depth=1.5), "depth is 1.5"),
+        (lambda: critics.build(CriticConfig(), 0, 3), "dim_x is 0; valid: at least 1"),
+        (lambda: critics.build(CriticConfig(), 3, 3, seeds=()), "seeds is empty"),
+        (lambda: critics.build(CriticConfig("inner"), 3, 4), "dim_y is 4 .* valid: dim_x = 3"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -7,11 +7,11 @@ import time
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
-from mlcpc import estimation, exact, runs
+from mlcpc import critics, estimation, exact, runs
 
 CODE = {
     "boundary": ["exact", *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "alpha_min"))],
-    "staircase": ["estimation", "critics", "problems", "bounds"],
+    "staircase": ["estimation.staircase", "estimation.summarise", "problems.staircase"],
 }
 
 
@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     staircase.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
     staircase.add_argument(
         "--save_every", type=int, default=500, help="steps between checkpoints (default: 500)"
+    )
+    staircase.add_argument(
+        "--jobs", type=int, default=1, help="processes that share the seeds (default: 1)"
     )
     staircase.add_argument("--name", help="name of the record (default: staircase-TASK-CRITIC)")
     commands.add_parser("records", help="list the records, and those that the code has outgrown")
@@ -128,10 +131,12 @@ def _boundary(options: argparse.Namespace) -> None:
 def _staircase(options: argparse.Namespace) -> None:
     config = config_from(options, estimation.StaircaseConfig)
     name = options.name or f"staircase-{config.task}-{config.critic}"
-    code = runs.code_hash(CODE["staircase"])
+    uses = [f"critics.{critics.CLASSES[config.critic]}", "bounds.split"]
+    uses += {f"bounds.{estimation.FUNCTIONS[name.partition(':')[0]]}" for name in config.estimators}
+    code = runs.code_hash([*CODE["staircase"], *uses])
     scratch = runs.results() / f".{name}.partial"
     curves = estimation.staircase(
-        config, options.device, scratch, options.save_every, progress=True
+        config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
     )
     command = command_of("staircase", config)
     if options.device != "cpu":

@@ -18,7 +18,13 @@ from torch import nn
 
 from mlcpc.shapes import Float, Tensor
 
-KINDS = ("separable", "joint", "bilinear", "inner")
+CLASSES = {
+    "separable": "Separable",
+    "joint": "JointCritic",
+    "bilinear": "Bilinear",
+    "inner": "Inner",
+}
+KINDS = tuple(CLASSES)
 _ROWS = 1 << 14  # pairs that the joint critic holds at once when no gradient is wanted
 
 X = Float[Tensor, "replicates n dim_x"]

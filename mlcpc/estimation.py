@@ -40,6 +40,19 @@ SETTINGS = {
 }
 # Added to a seed for its samples: their stream must not repeat that of the first weights.
 SAMPLE_SEED = 1_000_000_007
+# Bound -> its function in mlcpc.bounds.
+FUNCTIONS = {
+    "cpc": "cpc",
+    "ml_cpc": "ml_cpc",
+    "ml_cpc_fresh": "ml_cpc",
+    "nwj": "nwj",
+    "dv": "donsker_varadhan",
+    "mine": "mine",
+    "js": "nwj_by_jensen_shannon",
+    "tuba": "tuba",
+    "interpolated": "interpolated",
+    "smile": "smile",
+}
 _WITH_ALPHA = ("cpc", "ml_cpc", "ml_cpc_fresh")
 _WITH_BASELINE = ("tuba", "interpolated")
 _BLOCK = 50  # steps whose samples are drawn at once; checkpoints fall between blocks
@@ -276,6 +289,7 @@ def staircase(
     scratch: Path | None = None,
     save_every: int = 500,
     progress: bool = False,
+    jobs: int = 1,
 ) -> Curves:
     """Train all seeds and estimators of a configuration.
 
@@ -286,19 +300,41 @@ def staircase(
             with the same numbers. None keeps nothing.
         save_every: steps between checkpoints, rounded up to blocks of samples.
         progress: show a bar with nats and time left.
+        jobs: processes that share the seeds, each with one thread; 1 stays in this process. On a
+            CPU one thread a stack beats all threads on one stack.
 
     Returns:
         the curves.
 
     Raises:
-        ValueError: a checkpoint of another configuration, or a damaged one.
+        ValueError: a checkpoint of another configuration, or a damaged one; jobs below 1.
     """
-    stacks = (
-        _Stack(config, seeds, device) for seeds in _batched(config.seeds, config.seeds_at_once)
-    )
-    done = [stack.train(scratch, save_every, progress) for stack in stacks]
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; valid: at least 1")
+    work = [
+        (config, seeds, device, scratch, save_every, progress)
+        for seeds in _batched(config.seeds, config.seeds_at_once)
+    ]
+    if jobs == 1:
+        done = [_train(*each) for each in work]
+    else:
+        with torch.multiprocessing.get_context("spawn").Pool(
+            min(jobs, len(work)), torch.set_num_threads, (1,)
+        ) as pool:
+            done = pool.starmap(_train, work, chunksize=1)
     values, seconds = zip(*done, strict=True)
     return Curves(config, np.concatenate(values), sum(seconds))
+
+
+def _train(
+    config: StaircaseConfig,
+    seeds: tuple[int, ...],
+    device: str,
+    scratch: Path | None,
+    save_every: int,
+    progress: bool,
+) -> tuple[np.ndarray, float]:
+    return _Stack(config, seeds, device).train(scratch, save_every, progress)
 
 
 class _Stack:

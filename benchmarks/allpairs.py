@@ -28,6 +28,7 @@ import torch.nn.functional as F
 
 from mlcpc import allpairs, bounds, runs
 
+MODULES = ["allpairs", "bounds.ceiling", "bounds.cpc", "bounds.ml_cpc", "bounds.split"]
 WIDTH, TEMPERATURE = 128, 0.1
 SIZES = (256, 1024, 4096, 8192, 16384, 65536)
 SHAPES = ((1024, 256), (512, 512), (2048, 256), (1024, 1024), (512, 4096))
@@ -378,7 +379,7 @@ def record(table: dict, arguments: argparse.Namespace, code: dict, seconds: floa
                 metrics[f"{one} over {two}, n = {n}"] = runs.metric(found["rounds"], "ratio")
     return runs.Record(
         name="loss-cost",
-        chapter="10_loss_cost",
+        chapter="15_loss_cost",
         profile="full",
         command="python benchmarks/allpairs.py --record",
         config={
@@ -461,7 +462,7 @@ def main() -> None:
     elif arguments.tune:
         tune(arguments.threads, arguments.rounds)
     else:
-        start, code = time.perf_counter(), runs.code_hash(["allpairs", "bounds"])
+        start, code = time.perf_counter(), runs.code_hash(MODULES)
         torch.set_num_threads(arguments.threads)  # for the record: the processes set their own
         table = benchmark(arguments.sizes, arguments.only, arguments.rounds, arguments.threads)
         show(table, arguments.sizes)

@@ -10,7 +10,7 @@ from typing import Any
 from mlcpc import critics, estimation, exact, runs
 
 CODE = {
-    "boundary": ["exact", *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "alpha_min"))],
+    "boundary": ["exact", "bounds.ml_cpc", "bounds.alpha_min"],
     "staircase": ["estimation.staircase", "estimation.summarise", "problems.staircase"],
 }
 

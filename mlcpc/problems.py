@@ -202,7 +202,7 @@ class StudentT:
     def mi(self) -> float:
         """Mutual information in nats."""
 
-        def c(t: float) -> float:
+        def c(t: int) -> float:
             half = torch.tensor(t / 2, dtype=torch.float64)
             return (torch.lgamma(half) - half * torch.digamma(half)).item()
 

@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -394,12 +394,24 @@ def _with_all_it_uses(source: str, name: str) -> str:
         node = defined.get(left.pop())
         if node is not None and node not in needed:
             needed.add(node)
-            left += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+            left += _names(node)
     lines, kept = source.splitlines(), []
     for node in sorted(needed, key=lambda each: each.lineno):
         begin = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
         kept += lines[begin - 1 : node.end_lineno]
     return "\n".join(kept)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement reads, other than in its annotations."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    for key, value in ast.iter_fields(node):
+        if key in ("annotation", "returns"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _names(child)
 
 
 def _without_prose(source: str) -> str:

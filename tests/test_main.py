@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mlcpc import runs
-from mlcpc.__main__ import main
+from mlcpc.__main__ import CODE, main
 
 SMALL = ["--sizes", "((1, 2),)", "--batch_sizes", "(2,)", "--steps", "10", "--restarts", "2"]
 
@@ -24,7 +24,7 @@ def test_boundary_writes_its_record(results, capsys):
     assert main(["boundary", *SMALL, "--ratios", "(0.5, 1.0)", "--seeds", "(0,)"]) == 0
     record = runs.read("boundary", results)
     assert len(record.arrays["rows"]) == 6 and record.config["steps"] == 10
-    assert record.provenance["code"] == runs.code_hash(["bounds", "exact"])
+    assert record.provenance["code"] == runs.code_hash(CODE["boundary"])
     assert "[6/6]" in capsys.readouterr().out
     assert [path.name for path in results.iterdir()] == ["boundary.json"]
     assert main(["records"]) == 0

@@ -69,7 +69,7 @@ def test_pins_that_must_not_move(project, pins):
     assert pins["torch"] == "2.13.0"
     assert pins["jupyter-book"].startswith("1.")
     assert project["requires-python"] == ">=3.11"
-    assert project["dependencies"] == ["torch>=2.6", "numpy"]
+    assert project["dependencies"] == ["torch>=2.6", "numpy", "safetensors", "tqdm"]
 
 
 def test_conda_environment_takes_the_lock(project):

@@ -11,6 +11,7 @@ import sys
 import textwrap
 
 import pytest
+import torch
 
 from mlcpc import runs
 
@@ -116,6 +117,97 @@ def test_stale_modules(tmp_path, monkeypatch):
     assert runs.stale(old) == ["bounds", "gone"]
     with pytest.raises(ValueError, match="module gone is not in mlcpc; valid: __init__"):
         runs.code_hash(["gone"])
+
+
+TOY = """import math
+
+SCALE = 2.0
+OTHER = 3.0
+
+
+def helper(x):
+    return SCALE * x
+
+
+@decorated
+def used(x):
+    return helper(x)
+
+
+def beside(x):
+    return OTHER * x
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, changes",
+    [
+        ("OTHER * x", "OTHER + x", False),
+        ("def helper(x)", "def helper(x: beside)", True),
+        ("OTHER = 3.0", "OTHER = 4.0", False),
+        ("return helper(x)", "return 2 * helper(x)", True),
+        ("SCALE * x", "SCALE + x", True),
+        ("SCALE = 2.0", "SCALE = 2.5", True),
+        ("@decorated", "@other", True),
+        ("def beside", "def later(x):\n    return x\n\n\ndef beside", False),
+    ],
+)
+def test_a_function_is_hashed_with_all_that_it_uses(tmp_path, monkeypatch, old, new, changes):
+    monkeypatch.setattr(runs, "PACKAGE", tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    before = runs.code_hash(["toy.used"])
+    (tmp_path / "toy.py").write_text(TOY.replace(old, new))
+    assert (runs.code_hash(["toy.used"]) != before) == changes
+    assert runs.code_hash(["toy"])["toy"] != before["toy.used"]
+    (tmp_path / "toy.py").write_text(TOY.replace("def helper(x)", "def helper(x: beside)"))
+    assert "def beside" not in runs._with_all_it_uses((tmp_path / "toy.py").read_text(), "toy.used")
+    with pytest.raises(ValueError, match="gone is not in mlcpc.toy; valid: OTHER, SCALE, beside"):
+        runs.code_hash(["toy.gone"])
+
+
+def checkpoint():
+    return {
+        "weights": torch.randn(3, 2),
+        "on": torch.tensor([True, False]),
+        "step": torch.tensor(7.0, dtype=torch.float64),
+        "state": torch.Generator().manual_seed(1).get_state(),
+    }
+
+
+def test_checkpoints_come_back_as_they_were(tmp_path):
+    tensors, state = checkpoint(), {"step": 5, "config": {"alpha": 0.1}}
+    runs.save_state(tmp_path / "run.safetensors", tensors, state)
+    found, header = runs.load_state(tmp_path / "run.safetensors")
+    assert header == state and found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def test_every_flipped_byte_of_a_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    runs.save_state(path, {"weights": torch.arange(6.0)}, {"step": 5})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="run.safetensors"):
+            runs.load_state(path)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="run.safetensors is not a whole checkpoint"):
+        runs.load_state(path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*gone"):
+        runs.load_state(tmp_path / "gone")
+
+
+def test_differences_are_named():
+    ours = {"config": {"batch": 5, "steps": 3}, "seeds": [0]}
+    theirs = {"config": {"batch": 6, "steps": 3}, "seeds": [0, 1]}
+    assert runs.differences(ours, ours) == ""
+    assert runs.differences(ours, theirs) == (
+        "config.batch: 5 here, 6 there; seeds: [0] here, [0, 1] there"
+    )
 
 
 def test_words_do_not_make_a_record_stale():

@@ -11,14 +11,17 @@ ROOT = Path(__file__).parent.parent
 HOOK = "--jaxtyping-packages=mlcpc,beartype.beartype"
 CHOSEN = (
     "equals_the_formula or equal_their_formulas or leading_dimensions or split or at_its_ends or "
-    "equals_brute_force or batches_and or grouped_counts or mean_log_ratio or normal or round_trip"
+    "equals_brute_force or batches_and or grouped_counts or mean_log_ratio or normal or round_trip "
+    "or queue_form or both_views or known_ones or each_member or bilinear_and or broadcasts_to"
 )
+
+CHECKED = ("allpairs", "bounds", "bounds_rivals", "critics", "exact", "problems", "runs")
 
 
 def test_annotations_hold_wherever_valid_input_goes():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HOOK, "-k", CHOSEN]
-        + [f"tests/test_{name}.py" for name in ("bounds", "exact", "problems", "runs")],
+        + [f"tests/test_{name}.py" for name in CHECKED],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ truncated or hand-edited file is refused.
 """
 
 import ast
+import csv
 import hashlib
 import json
 import math
@@ -218,6 +219,44 @@ def read(name: str, folder: Path | None = None) -> Record:
         return Record(**content)
     except TypeError as error:
         raise ValueError(f"{path} lacks fields: {error}") from None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of a paper.
+
+    Args:
+        value: the number.
+        unit: its unit.
+        kind: printed (in a table or text), read-off (measured in a figure) or abstract.
+        source: paper and place.
+        note: what a reader must know, or empty.
+    """
+
+    value: float
+    unit: str
+    kind: str
+    source: str
+    note: str
+
+
+def paper() -> dict[str, Published]:
+    """Name → number of a paper, from ``results/paper.csv``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line that lacks a field, a kind that is unknown, a name that stands twice.
+    """
+    path, found = results() / "paper.csv", {}
+    with path.open(newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            name = row.pop("name", None)
+            if row.get("kind") not in ("printed", "read-off", "abstract") or None in row.values():
+                raise ValueError(f"{path}, line {line}: {row} is not a whole entry")
+            if name in found:
+                raise ValueError(f"{path}, line {line}: {name} stands twice")
+            found[name] = Published(**{**row, "value": float(row["value"])})
+    return found
 
 
 def cite(record: Record) -> None:

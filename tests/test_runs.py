@@ -344,3 +344,26 @@ def test_sweep_survives_a_kill(tmp_path):
 
     resumed = runs.sweep(CELLS, counted, tmp_path / "partial", {"a": 1})
     assert resumed == [square(cell) for cell in CELLS] and calls == [4, 5]
+
+
+def test_published_numbers_have_a_source_each(monkeypatch):
+    monkeypatch.delenv("MLCPC_RESULTS", raising=False)
+    found = runs.paper()
+    cell = found["bias ml_cpc:0.1 at 6, joint"]
+    assert (cell.value, cell.unit, cell.kind) == (-0.98, "nats", "read-off")
+    assert all(each.source and each.unit for each in found.values())
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ("a,1,nats,guessed,somewhere,", "line 2: .* is not a whole entry"),
+        ("a,1,nats,printed", "line 2: .* is not a whole entry"),
+        ("a,1,nats,printed,x,\na,2,nats,printed,x,", "line 3: a stands twice"),
+    ],
+)
+def test_bad_published_numbers_are_refused(tmp_path, monkeypatch, lines, message):
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    (tmp_path / "paper.csv").write_text("name,value,unit,kind,source,note\n" + lines + "\n")
+    with pytest.raises(ValueError, match=message):
+        runs.paper()

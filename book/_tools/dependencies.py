@@ -63,13 +63,17 @@ def closure(modules: set[str]) -> list[Path]:
 
 
 def records(parsed: ast.AST, origin: str) -> list[Path]:
-    """Records that the code reads: `runs.read("NAME")` -> results/NAME.json."""
+    """Records that the code reads: `runs.read("NAME")` -> results/NAME.json, and paper.csv."""
     found = set()
     for node in ast.walk(parsed):
         if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE.name}.runs":
             raise Refusal(f"{origin}: write `from mlcpc import runs` and `runs.read(...)`, or a "
                           "change of a record would not rebuild the page")
-        if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("runs.read")):
+        if not isinstance(node, ast.Call):
+            continue
+        if ast.unparse(node.func).endswith("runs.paper"):
+            found.add(RESULTS / "paper.csv")
+        if not ast.unparse(node.func).endswith("runs.read"):
             continue
         name = node.args[0] if node.args else None
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):

@@ -4,8 +4,10 @@ r"""What a staircase costs: ours, all curves in one stack, against the usual loo
     python benchmarks/staircase.py --critics joint --steps 20 --rounds 3
     python benchmarks/staircase.py --record          also write results/staircase-speed.json
 
-Every measurement is a process of its own. A round runs each implementation once, one after the
-other; ratios are taken inside a round, so that a slow minute of the machine hits both sides.
+Every measurement is a process of its own. Ours runs as its command does with ``--jobs``: a process
+for each core, with one thread and a stack of all ten curves of one seed; the loop has all threads. A
+round runs each implementation once, one after the other; ratios are taken inside a round, so that a
+slow minute of the machine hits both sides.
 """
 
 import argparse
@@ -23,7 +25,9 @@ from torch import Tensor, nn
 
 from mlcpc import critics, estimation, problems, runs
 
-MODULES = ["critics", "estimation", "problems", "bounds.cpc", "bounds.ml_cpc", "bounds.split"]
+MODULES = ["critics", "estimation.staircase", "problems.staircase"] + [
+    f"bounds.{name}" for name in ("cpc", "ml_cpc", "split")
+]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -128,11 +132,12 @@ def measure(name: str, config: estimation.StaircaseConfig, steps: int) -> float:
     many = len(config.estimators)
     if name == "ours":
         stack = estimation._Stack(config, config.seeds, "cpu")
+        estimation._BLOCK = 3
         stack._block()
+        estimation._BLOCK = steps
         start = time.perf_counter()
-        while stack.step < estimation._BLOCK + steps:
-            stack._block()
-        return 1e3 * (time.perf_counter() - start) / (stack.step - estimation._BLOCK) / many
+        stack._block()
+        return 1e3 * (time.perf_counter() - start) / steps / many
     seconds = []
     for estimator in (config.estimators[0], config.estimators[-1]):
         values = loop(config, estimator, loop_critic(config), 0)
@@ -145,13 +150,18 @@ def measure(name: str, config: estimation.StaircaseConfig, steps: int) -> float:
     return 1e3 * statistics.mean(seconds)
 
 
-def in_own_process(name: str, critic: str, steps: int, threads: int) -> float:
+def in_own_processes(name: str, critic: str, steps: int, threads: int, jobs: int = 1) -> float:
+    """What one process measures; with more jobs, all at once, their mean over their number."""
     command = [sys.executable, __file__, "--child", name, critic, str(steps), str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    started = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(jobs)
+    ]
+    printed = [each.communicate()[0] for each in started]
+    if any(each.returncode for each in started):
+        raise RuntimeError(f"{' '.join(command)} failed")
+    return statistics.mean(json.loads(each.splitlines()[-1]) for each in printed) / jobs
 
 
 def child(name: str, critic: str, steps: str, threads: str) -> None:
@@ -169,7 +179,7 @@ TARGETS = {"separable": 1.8, "joint": 1.2}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--critics", nargs="+", choices=list(TARGETS), default=list(TARGETS))
-    parser.add_argument("--steps", type=int, help="steps of a measurement (100, joint: 10)")
+    parser.add_argument("--steps", type=int, help="steps of a measurement (100, joint: 6)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--record", action="store_true", help="write results/staircase-speed.json")
@@ -178,15 +188,16 @@ def main() -> None:
     if options.child:
         return child(*options.child)
     start, code = time.perf_counter(), runs.code_hash(MODULES)
-    metrics, steps_of = {}, {"separable": 100, "joint": 10}
+    metrics, steps_of = {}, {"separable": 100, "joint": 6}
     for critic in options.critics:
         steps = options.steps or steps_of[critic]
         rounds = []
         for _ in range(options.rounds):
-            each = [in_own_process(n, critic, steps, options.threads) for n in ("loop", "ours")]
-            rate = in_own_process("rate", critic, steps, options.threads)
-            rounds.append((*each, rate))
-            print(f"  {critic}: loop {each[0]:.2f} ms, ours {each[1]:.2f} ms", file=sys.stderr)
+            loop_ = in_own_processes("loop", critic, steps, options.threads)
+            ours = in_own_processes("ours", critic, steps, 1, jobs=options.threads)
+            rate = in_own_processes("rate", critic, steps, options.threads)
+            rounds.append((loop_, ours, rate))
+            print(f"  {critic}: loop {loop_:.2f} ms, ours {ours:.2f} ms a curve", file=sys.stderr)
         floor = gigaflops(estimation.StaircaseConfig(critic=critic))
         ratios = [loop_ / ours for loop_, ours, _ in rounds]
         shares = [1e3 * floor / ours / rate for _, ours, rate in rounds]

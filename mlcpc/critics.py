@@ -10,7 +10,7 @@ R critics of one shape, whose weights carry a leading dimension R: one program, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,7 @@ CLASSES = {
     "inner": "Inner",
 }
 KINDS = tuple(CLASSES)
-_ROWS = 1 << 14  # pairs that the joint critic holds at once when no gradient is wanted
+_PAIRS, _CUDA_PAIRS = 2048, 1 << 16  # pairs of a tile of the joint critic
 
 X = Float[Tensor, "replicates n dim_x"]
 Y = Float[Tensor, "replicates k dim_y"]
@@ -186,7 +186,8 @@ class JointCritic(nn.Module):
     """c(x, y): one network on all n·k pairs.
 
     The first layer is linear in (x, y), so it is applied to x and to y once and added; no row of
-    concatenated x and y is ever made.
+    concatenated x and y is ever made. The rest runs in tiles of pairs that stay in the cache. Has
+    first derivatives only.
     """
 
     def __init__(self, start: _Start, dim_x: int, dim_y: int, config: CriticConfig) -> None:
@@ -196,19 +197,114 @@ class JointCritic(nn.Module):
         self.of_y = start(dim_y, width, inputs=inputs)
         self.bias = start(1, width, inputs=inputs)
         self.rest = MLP(start, [*[width] * config.depth, 1])
+        self._kept = _Kept()
 
     def forward(self, x: X, y: Y) -> AllPairs:
         of_x = torch.baddbmm(self.bias, x, self.of_x)
         of_y = torch.bmm(y, self.of_y)
-        if torch.is_grad_enabled():
-            return self._scores(of_x, of_y)
-        rows = max(1, _ROWS // y.shape[1])
-        return torch.cat([self._scores(part, of_y) for part in of_x.split(rows, dim=1)], dim=1)
+        return _PairScores.apply(self._kept, of_x, of_y, *self.rest.weights, *self.rest.biases)
 
-    def _scores(self, of_x: Tensor, of_y: Tensor) -> Tensor:
-        n, k = of_x.shape[1], of_y.shape[1]
-        hidden = (of_x[:, :, None] + of_y[:, None]).flatten(1, 2).relu_()
-        return self.rest(hidden).unflatten(1, (n, k)).squeeze(-1)
+
+class _Kept:
+    """Hidden layers of the last forward pass, in one piece of memory that all passes use.
+
+    Allocating them anew takes longer than filling them: the system hands out such large pieces page
+    by page. A backward pass that comes after another forward pass makes its layers again.
+    """
+
+    def __init__(self) -> None:
+        self.memory, self.passes = torch.empty(0), 0
+
+    def begin(self, like: Tensor, *shape: int) -> Tensor:
+        self.passes += 1
+        fits = self.memory.dtype == like.dtype and self.memory.device == like.device
+        if not fits or self.memory.numel() < math.prod(shape):
+            self.memory = like.new_empty(math.prod(shape))
+        return self.memory[: math.prod(shape)].view(shape)
+
+    def __deepcopy__(self, memo: dict) -> "_Kept":
+        return _Kept()
+
+    def __reduce__(self) -> tuple:
+        return _Kept, ()
+
+
+class _PairScores(torch.autograd.Function):
+    """Scores (R, n, k) of rectified sums of all rows of x (R, n, h) and y (R, k, h) by an MLP."""
+
+    @staticmethod
+    def forward(ctx, kept: _Kept, of_x: Tensor, of_y: Tensor, *layers: Tensor) -> Tensor:
+        ctx.save_for_backward(of_x, of_y, *layers)
+        ctx.kept, ctx.memory = kept, None
+        replicates, n, width = of_x.shape
+        k, depth = of_y.shape[1], len(layers) // 2
+        if any(ctx.needs_input_grad):
+            ctx.memory = kept.begin(of_x, replicates, depth - 1, n * k, width)
+            ctx.passes = kept.passes
+        scores = of_x.new_empty(replicates, n, k)
+        for r, rows, hidden in _tiles(of_x, of_y, layers, ctx.memory):
+            last = torch.addmm(layers[-1][r], hidden[-1], layers[depth - 1][r])
+            scores[r, rows] = last.view(-1, k)
+        return scores
+
+    @staticmethod
+    def backward(ctx, of_scores: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "second derivatives of a joint critic; valid: backward with create_graph=False"
+            )
+        of_x, of_y, *layers = ctx.saved_tensors
+        depth = len(layers) // 2
+        weights = layers[:depth]
+        gradients = [torch.zeros_like(each) for each in (of_x, of_y, *layers)]
+        grad_x, grad_y = gradients[:2]
+        grad_weights, grad_biases = gradients[2 : 2 + depth], gradients[2 + depth :]
+        there = ctx.memory is not None and ctx.passes == ctx.kept.passes
+        for r, rows, hidden in _tiles(of_x, of_y, layers, ctx.memory if there else None, there):
+            grad = of_scores[r, rows].reshape(-1, 1)
+            for layer in reversed(range(depth)):
+                grad_weights[layer][r].addmm_(hidden[layer].T, grad)
+                grad_biases[layer][r] += grad.sum(0)
+                grad = grad @ weights[layer][r].T
+                # the derivative of the rectifier: zero where its output is
+                torch.ops.aten.threshold_backward.grad_input(
+                    grad, hidden[layer], 0, grad_input=grad
+                )
+            grad = grad.view(-1, of_y.shape[1], grad.shape[1])
+            torch.sum(grad, dim=1, out=grad_x[r, rows])
+            grad_y[r] += grad.sum(0)
+        return None, *gradients
+
+
+def _tiles(
+    of_x: Tensor,
+    of_y: Tensor,
+    layers: Sequence[Tensor],
+    memory: Tensor | None,
+    there: bool = False,
+) -> Iterator[tuple[int, slice, list[Tensor]]]:
+    """Replicate, anchors and rectified hidden layers (pairs, h) of each tile.
+
+    Layers behind the first are written to ``memory`` (R, layers, n·k, h), or are ``there`` already;
+    without memory the next tile overwrites them. The first is cheaper to make than to fetch.
+    """
+    n, k, width = of_x.shape[1], of_y.shape[1], of_x.shape[2]
+    depth = len(layers) // 2
+    rows = max(1, (_CUDA_PAIRS if of_x.is_cuda else _PAIRS) // k)
+    tile = of_x.new_empty(1 if memory is not None else depth, min(rows, n) * k, width)
+    for r in range(len(of_x)):
+        for begin in range(0, n, rows):
+            anchors = slice(begin, min(begin + rows, n))
+            pairs = slice(anchors.start * k, anchors.stop * k)
+            hidden = list(tile[:, : pairs.stop - pairs.start])
+            if memory is not None:
+                hidden += memory[r, :, pairs]
+            first = hidden[0].view(-1, k, width)
+            torch.add(of_x[r, anchors, None], of_y[r], out=first).relu_()
+            for layer in range(depth - 1) if not there else ():
+                weight, bias = layers[layer][r], layers[depth + layer][r]
+                torch.addmm(bias, hidden[layer], weight, out=hidden[layer + 1]).relu_()
+            yield r, anchors, hidden
 
 
 class Bilinear(nn.Module):

@@ -1,5 +1,8 @@
 """Stacks of critics: each member equals a plain network, whatever stands beside it."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -123,13 +126,59 @@ def test_first_weights_are_those_of_linear_layers():
         assert abs(weight.std() / (bound / 3**0.5) - 1) < 0.05
 
 
-def test_joint_scores_without_gradient_are_made_in_strips(monkeypatch):
+@pytest.mark.parametrize("pairs_of_a_tile", [1, 11, 1024])
+def test_tiles_of_the_joint_critic_change_nothing(monkeypatch, pairs_of_a_tile):
+    """Value and gradients, against plain networks, over whole, ragged and single-row tiles."""
+    critic = critics.build(CriticConfig("joint", width=8, depth=3), 3, 2, seeds=(0, 1))
+    x, y = pairs(2, 7, 5, 3, 2)
+    weigh = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(1))
+    inputs = [x.requires_grad_(), y.requires_grad_(), *critic.parameters()]
+    plain_scores = torch.stack([_scores_of_layers(critic, r, x[r], y[r]) for r in range(2)])
+    expected = torch.autograd.grad((plain_scores * weigh).sum(), inputs)
+    monkeypatch.setattr(critics, "_PAIRS", pairs_of_a_tile)
+    scores = critic(x, y)
+    assert torch.allclose(scores, plain_scores, rtol=0, atol=1e-12)
+    found = torch.autograd.grad((scores * weigh).sum(), inputs)
+    for one, two in zip(found, expected, strict=True):
+        assert torch.allclose(one, two, rtol=0, atol=1e-12)
+
+
+def _scores_of_layers(critic, r, x, y):
+    """The joint critic of one replicate by autograd, on concatenated pairs."""
+    n, k = len(x), len(y)
+    both = torch.cat([x.repeat_interleave(k, dim=0), y.repeat(n, 1)], dim=1)
+    hidden = both @ torch.cat([critic.of_x[r], critic.of_y[r]]) + critic.bias[r]
+    for weight, bias in zip(critic.rest.weights, critic.rest.biases, strict=True):
+        hidden = hidden.relu() @ weight[r] + bias[r]
+    return hidden.view(n, k)
+
+
+def test_two_forward_passes_before_a_backward_pass():
+    """The second pass overwrites what the first had kept; its gradients must not change."""
     critic = critics.build(CriticConfig("joint", **SMALL), 3, 3)
-    x, y = pairs(1, 7, 5)
-    whole = critic(x, y)
-    monkeypatch.setattr(critics, "_ROWS", 11)
-    with torch.no_grad():
-        assert torch.allclose(critic(x, y), whole, rtol=0, atol=1e-12)
+    x, y = pairs(1)
+    alone = torch.autograd.grad(critic(x, y).square().sum(), list(critic.parameters()))
+    first = critic(x, y)
+    second = critic(2 * y, x)
+    found = torch.autograd.grad(first.square().sum(), list(critic.parameters()))
+    for one, two in zip(found, alone, strict=True):
+        assert torch.allclose(one, two, rtol=0, atol=1e-12)
+    second.sum().backward()
+
+
+def test_joint_critics_are_copied_and_pickled():
+    critic = critics.build(CriticConfig("joint", **SMALL), 3, 3)
+    x, y = pairs(1)
+    scores = critic(x, y)
+    for other in (copy.deepcopy(critic), pickle.loads(pickle.dumps(critic))):
+        assert torch.equal(other(x, y), scores) and other._kept is not critic._kept
+
+
+def test_second_derivatives_of_a_joint_critic_are_refused():
+    critic = critics.build(CriticConfig("joint", **SMALL), 3, 3)
+    x, y = pairs(1)
+    with pytest.raises(RuntimeError, match="second derivatives of a joint critic"):
+        torch.autograd.grad(critic(x.requires_grad_(), y).sum(), x, create_graph=True)
 
 
 def test_weights_survive_saving():

@@ -4,10 +4,10 @@ r"""What a staircase costs: ours, all curves in one stack, against the usual loo
     python benchmarks/staircase.py --critics joint --steps 20 --rounds 3
     python benchmarks/staircase.py --record          also write results/staircase-speed.json
 
-Every measurement is a process of its own. Ours runs as its command does with ``--jobs``: a process
-for each core, with one thread and a stack of all ten curves of one seed; the loop has all threads. A
-round runs each implementation once, one after the other; ratios are taken inside a round, so that a
-slow minute of the machine hits both sides.
+Every measurement is a process of its own. Ours runs as its command does with ``--jobs``: for each
+core a process with one thread and a stack of all ten curves of one seed; the loop has all threads.
+A round runs each implementation once, one after the other; ratios are taken inside a round, so that
+a slow minute of the machine hits both sides.
 """
 
 import argparse

@@ -830,7 +830,7 @@ def estimate(
     like = torch.get_default_dtype()
     x, y = (torch.as_tensor(s(z)).to(device, like) for s, z in ((of_x, x), (of_y, y)))
     training = _Folds(x, y, config, seed, device)
-    curve, steps = training.train(progress)
+    curve, steps, converged = training.train(progress)
     values, left_out, ceiling = training.test()
     # Jackknife: leaving out group g of fold k moves the mean over folds by (θ_k without g − θ_k)/K.
     moves = (left_out - left_out.mean(1, keepdims=True)) / config.folds
@@ -844,17 +844,16 @@ def estimate(
         curve=curve,
         steps=steps,
         ceiling=ceiling,
-        warnings=tuple(_remarks(config, mi, interval, ceiling, curve, len(x), of_x, of_y)),
+        warnings=tuple(_remarks(config, interval, ceiling, converged, len(x), of_x, of_y)),
         config=config,
     )
 
 
 def _remarks(
     config: EstimateConfig,
-    mi: float,
-    interval: tuple,
+    interval: tuple[float, float],
     ceiling: float,
-    curve: np.ndarray,
+    converged: bool,
     samples: int,
     of_x: _Standard,
     of_y: _Standard,
@@ -873,7 +872,7 @@ def _remarks(
         )
     if interval[1] < 0:
         yield "the value is below zero: the critic learned nothing that holds on other pairs"
-    if not np.isnan(curve[-1]).all():
+    if not converged:
         yield f"not converged in {config.steps} steps: raise steps"
 
 
@@ -907,7 +906,8 @@ class _Folds:
         x = self.x[rows]
         return self.value_of(self.critic(x, self.y[rows])[:, None], x)[:, 0]
 
-    def train(self, progress: bool) -> tuple[np.ndarray, np.ndarray]:
+    def train(self, progress: bool) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Validation values, their steps, and whether every fold stopped by itself."""
         config, device = self.config, self.x.device
         batch = min(config.batch, self.trained.shape[1])
         optimiser = torch.optim.Adam(self.critic.parameters(), config.learning_rate, fused=True)
@@ -946,7 +946,7 @@ class _Folds:
         with torch.no_grad():
             for copy, now in zip(kept, self.critic.parameters(), strict=True):
                 now.copy_(copy)
-        return np.stack(curve), np.array(steps)
+        return np.stack(curve), np.array(steps), bool((waited >= config.patience).all())
 
     @torch.no_grad()
     def test(self) -> tuple[np.ndarray, np.ndarray, float]:

@@ -206,3 +206,12 @@ def real(monkeypatch) -> Path:
     monkeypatch.chdir(ROOT)
     assert (ROOT / "book/_build/html/index.html").is_file(), "no site: run make book first"
     return ROOT
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "IPython.display.publish_display_data", lambda data, metadata: seen.append((data, metadata))
+    )
+    return seen

@@ -100,6 +100,16 @@ def test_unreadable_dependency_is_refused(project):
         dependencies.of("01_first")
 
 
+def test_published_numbers_are_a_dependency(project):
+    import dependencies
+
+    project.edit(SOURCE, 'runs.read("used")', 'runs.read("used"), runs.paper()')
+    with pytest.raises(Refusal, match="results/paper.csv, which does not exist"):
+        dependencies.of("01_first")
+    (project / "results/paper.csv").write_text("name\n")
+    assert Path("results/paper.csv") in dependencies.of("01_first")[1]
+
+
 def test_missing_record_is_named(project):
     import dependencies
 

@@ -342,7 +342,7 @@ def test_estimate_finds_the_information_of_gaussians():
     found = estimation.estimate(x, y, **QUICK)
     assert abs(found.mi - 0.8) < 0.12
     assert found.interval[0] < found.mi < found.interval[1] < found.mi + 0.15
-    assert found.warnings == () or all("converged" in each for each in found.warnings)
+    assert found.warnings == ()
     assert found.curve.shape == (len(found.steps), 2) and found.ceiling == math.log(1500)
     assert str(found).startswith(f"{found.mi:.3f} nats, 95 % interval")
 

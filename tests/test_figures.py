@@ -9,15 +9,6 @@ import torch
 from mlcpc import figures
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "IPython.display.publish_display_data", lambda data, metadata: seen.append((data, metadata))
-    )
-    return seen
-
-
 def test_keep_publishes_arrays(shown):
     figures.keep("fig-toy", rtol=1e-3, x=[1, 2], y=torch.tensor([[0.5], [1.5]]))
     data, metadata = shown[0]

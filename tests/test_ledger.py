@@ -9,15 +9,6 @@ import torch
 from mlcpc import ledger
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "IPython.display.publish_display_data", lambda data, metadata: seen.append((data, metadata))
-    )
-    return seen
-
-
 def test_holds(shown):
     ledger.holds("thm-toy", torch.tensor([-0.25, -1e-3]), "exact enumeration")
     data, metadata = shown[0]

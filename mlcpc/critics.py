@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mlcpc.shapes import Float, Tensor
+from mlcpc.shapes import Float, Int, Tensor
 
 CLASSES = {
     "separable": "Separable",
@@ -203,6 +203,13 @@ class JointCritic(nn.Module):
         of_x = torch.baddbmm(self.bias, x, self.of_x)
         of_y = torch.bmm(y, self.of_y)
         return _PairScores.apply(self._kept, of_x, of_y, *self.rest.weights, *self.rest.biases)
+
+    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
+        """Scores (R, n, m) of each x with the y at m places, in place of all of them."""
+        of_x = torch.baddbmm(self.bias, x, self.of_x)
+        of_y = torch.bmm(y, self.of_y)
+        hidden = (of_x[:, :, None] + of_y[:, places]).flatten(1, 2).relu_()
+        return self.rest(hidden).view(len(x), *places.shape)
 
 
 class _Kept:

@@ -614,6 +614,7 @@ def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> run
 # ---------------------------------------------------------------------------------------------
 
 _NEAR = 2.0  # nats below the ceiling at which the bound begins to lag behind the information
+_TESTED = 256  # candidates of the joint critic on held-out pairs
 _GROUPS = 10  # groups of a fold that the jackknife leaves out in turn
 _FOR_SAMPLES = ("cpc", "ml_cpc", "nwj", "dv", "js", "smile")
 
@@ -631,6 +632,8 @@ class EstimateConfig:
         depth: hidden layers.
         embedding: embedding length of the separable critic.
         batch: pairs of a training step.
+        candidates: m of the joint critic, which costs one evaluation a pair: each anchor's own y
+            and m − 1 others of the batch. The other critics take all of the batch.
         steps: training steps at most.
         every: steps between looks at the validation part.
         patience: looks without a better value before a fold stops.
@@ -648,6 +651,7 @@ class EstimateConfig:
     depth: int = 2
     embedding: int = 32
     batch: int = 256
+    candidates: int = 32
     steps: int = 3000
     every: int = 100
     patience: int = 5
@@ -899,12 +903,21 @@ class _Folds:
         self.critic = critics.build(config.critic_config(), x.shape[1], y.shape[1], seeds).to(
             device
         )
-        self.value_of = _Values([Estimator.parse(config.estimator)], seeds, x.shape[1], device)
+        self.estimator = Estimator.parse(config.estimator)
 
-    def _values(self, rows: Tensor) -> Tensor:
-        """Value of each fold's critic on its rows, (folds,)."""
-        x = self.x[rows]
-        return self.value_of(self.critic(x, self.y[rows])[:, None], x)[:, 0]
+    def _values(self, rows: Tensor, candidates: int) -> Tensor:
+        """Value of each fold's critic on its rows (folds, n), at most so many candidates each."""
+        x, y, n = self.x[rows], self.y[rows], rows.shape[1]
+        m = min(candidates, n)
+        if self.config.critic == "joint":
+            # Row i meets y_i, and y at m − 1 distances that are spread over all others.
+            away = torch.linspace(0, n - 1, m, device=rows.device).round().long()
+            places = (torch.arange(n, device=rows.device)[:, None] + away) % n
+            scores = self.critic.candidates(x, y, places)
+            positive, negative = scores[..., 0], scores[..., 1:]
+        else:
+            positive, negative = bounds.split(self.critic(x, y))
+        return _PLAIN[self.estimator.bound](positive, negative, self.estimator.setting)
 
     def train(self, progress: bool) -> tuple[np.ndarray, np.ndarray, bool]:
         """Validation values, their steps, and whether every fold stopped by itself."""
@@ -919,7 +932,7 @@ class _Folds:
             for step in range(config.steps + 1):
                 if step % config.every == 0 or step == config.steps:
                     with torch.no_grad():
-                        value = self._values(self.validated)
+                        value = self._values(self.validated, _TESTED)
                     running = waited < config.patience
                     better = running & (value > best)
                     best = torch.where(better, value, best)
@@ -940,7 +953,7 @@ class _Folds:
                 )
                 rows = self.trained.gather(1, places.to(device))
                 optimiser.zero_grad()
-                (-self._values(rows).sum()).backward()
+                (-self._values(rows, config.candidates).sum()).backward()
                 optimiser.step()
                 bar.update()
         with torch.no_grad():
@@ -951,17 +964,14 @@ class _Folds:
     @torch.no_grad()
     def test(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Values (folds,), values with a group left out (folds, groups), and the ceiling."""
-        x, y = self.x[self.tested], self.y[self.tested]
-        scores = self.critic(x, y)[:, None]
-        n = scores.shape[-1]
-        values = self.value_of(scores, x)[:, 0]
+        n = self.tested.shape[1]
+        values = self._values(self.tested, _TESTED)
         left_out = []
         for group in range(_GROUPS):
-            others = torch.arange(n, device=x.device) % _GROUPS != group
-            left = scores[:, :, others][..., others]
-            left_out.append(self.value_of(left, x[:, others])[:, 0])
-        estimator = Estimator.parse(self.config.estimator)
+            others = torch.arange(n, device=self.tested.device) % _GROUPS != group
+            left_out.append(self._values(self.tested[:, others], _TESTED))
         ceiling = math.inf
-        if estimator.bound in _WITH_ALPHA:
-            ceiling = bounds.ceiling(n, estimator.setting)
+        if self.estimator.bound in _WITH_ALPHA:
+            m = min(n, _TESTED) if self.config.critic == "joint" else n
+            ceiling = bounds.ceiling(m, self.estimator.setting)
         return values.cpu().numpy(), torch.stack(left_out, 1).cpu().numpy(), ceiling

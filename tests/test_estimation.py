@@ -339,7 +339,7 @@ def samples(mi=0.8, dim=2, count=1000, seed=0):
 
 def test_estimate_finds_the_information_of_gaussians():
     x, y = samples(count=3000)
-    found = estimation.estimate(x, y, **QUICK)
+    found = estimation.estimate(x, y, **{**QUICK, "steps": 2000}, learning_rate=5e-3)
     assert abs(found.mi - 0.8) < 0.12
     assert found.interval[0] < found.mi < found.interval[1] < found.mi + 0.15
     assert found.warnings == ()
@@ -429,6 +429,23 @@ def test_every_bound_and_critic_estimates(name, critic):
     assert math.isfinite(found.mi) and found.interval[0] < found.interval[1]
 
 
+def test_candidates_of_the_joint_critic_are_the_own_y_and_others(double):
+    """All of them give the value of the whole matrix; fewer give that of a part of it."""
+    x, y = (each.double() for each in samples(count=100))
+    folds = estimation._Folds(x, y, EstimateConfig(critic="joint", folds=2, width=8), 0, "cpu")
+    rows = folds.tested[:, :12]
+    scores = folds.critic(x[rows], y[rows])
+    whole = bounds.ml_cpc(*bounds.split(scores))
+    assert torch.allclose(folds._values(rows, 99), whole, rtol=0, atol=1e-12)
+    away = [round(k * 11 / 3) for k in range(4)]
+    assert away == [0, 4, 7, 11]
+    negative = torch.stack(
+        [scores[:, range(12), [(i + k) % 12 for i in range(12)]] for k in away[1:]], dim=-1
+    )
+    expected = bounds.ml_cpc(scores.diagonal(dim1=1, dim2=2), negative)
+    assert torch.allclose(folds._values(rows, 4), expected, rtol=0, atol=1e-12)
+
+
 def test_folds_never_meet_what_they_are_tested_on():
     x, y = samples(count=103)
     folds = estimation._Folds(x, y, EstimateConfig(folds=5), 0, "cpu")
@@ -447,7 +464,7 @@ def test_folds_never_meet_what_they_are_tested_on():
         ({"x": np.ones((1000, 2))}, "x is constant; valid: at least one column that varies"),
         ({"x": np.zeros((1000, 2, 2))}, r"x has shape \(1000, 2, 2\); valid: \(N,\) or \(N, d\)"),
         ({"x": np.array(["a"] * 1000)}, "x is <U1; valid: numbers"),
-        ({"widht": 3}, "setting widht is unknown; valid: batch, critic"),
+        ({"widht": 3}, "setting widht is unknown; valid: batch, candidates, critic"),
         ({"folds": 1}, "folds is 1; valid: an integer of at least 2"),
         ({"folds": 100}, "x has 1000 samples; valid: at least 2000 for 100 folds"),
         ({"estimator": "tuba"}, "estimator is 'tuba'; valid: cpc, ml_cpc"),

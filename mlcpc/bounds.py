@@ -186,8 +186,10 @@ def smile(positive: Scores, negative: NegativeScores, clip: float = 5.0) -> Nats
         clip: τ > 0, in nats; inf clips nothing.
 
     Returns:
-        the value in nats, (…,), with the gradient of :func:`jensen_shannon`. Not a bound: the
-        clipped mean is too small where the ratio is large.
+        the value in nats, (…,), with the gradient of :func:`jensen_shannon`. Not a bound: at the
+        log ratio it is off by −log(1 − u + v), where u and v are what clipping takes from large and
+        adds to small ratios (chapter 9), and for other critics it has no upper limit, since the
+        positives are not clipped.
 
     Raises:
         ValueError: as in :func:`cpc`, and clip that is not above zero.
@@ -209,8 +211,8 @@ def tuba(positive: Scores, negative: NegativeScores, log_baseline: Scores) -> Na
 
     Args:
         positive, negative: as in :func:`cpc`.
-        log_baseline: log a of each anchor, a function of the anchor alone, (…, n). A constant 1
-            gives :func:`nwj`.
+        log_baseline: log a of each anchor, a function of the anchor alone, (…, n). A constant
+            a = e gives :func:`nwj`, a = 1 that of the score 1 + f.
 
     Returns:
         nats, (…,); in expectation at most the mutual information for every baseline.
@@ -249,7 +251,9 @@ def interpolated(
             over the batch dimensions.
 
     Returns:
-        nats, (…,); in expectation at most the mutual information.
+        nats, (…,); in expectation at most the mutual information if the negatives share their
+        anchor or come from the batch. Independent negatives, whose own anchors differ, need a
+        baseline that is constant (chapter 9).
 
     Raises:
         ValueError: as in :func:`tuba`, weight outside [0, 1], m below 3.

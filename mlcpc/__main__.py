@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import shlex
 import sys
 import time
 from dataclasses import MISSING, asdict, fields, replace
@@ -73,7 +74,7 @@ def config_from(options: argparse.Namespace, config: type) -> Any:
 def command_of(name: str, config: Any) -> str:
     """The command that runs this configuration: what differs from the defaults is said."""
     changed = [
-        f"--{key} '{value}'"
+        f"--{key} {shlex.quote(str(value))}"
         for key, value in asdict(config).items()
         if value != getattr(type(config)(), key)
     ]
@@ -139,8 +140,9 @@ def _staircase(options: argparse.Namespace) -> None:
         config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
     )
     command = command_of("staircase", config)
-    if options.device != "cpu":
-        command += f" --device {options.device}"
+    for option in ("device", "name"):
+        if (value := getattr(options, option)) not in (None, "cpu"):
+            command += f" --{option} {shlex.quote(value)}"
     record = estimation.record(curves, name, command, code)
     print(f"wrote {runs.write(record)}")
     for line in record.arrays["warnings"]:

@@ -21,9 +21,10 @@ test: .venv/stamp
 	$(BIN)/python -m pytest -n 2 --dist loadscope \
 		--nbval --nbval-current-env --nbval-cell-timeout=600 tests
 
-# Time and memory of the loss, on a quiet machine: benchmarks/README.md says what is compared.
+# Time and memory on a quiet machine: benchmarks/README.md says what is compared.
 bench: .venv/stamp
 	$(BIN)/python benchmarks/allpairs.py
+	$(BIN)/python benchmarks/staircase.py
 
 # After a wanted change of a notebook's output: make it the new reference, then read the diff.
 reference: .venv/stamp

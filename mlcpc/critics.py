@@ -25,7 +25,7 @@ CLASSES = {
     "inner": "Inner",
 }
 KINDS = tuple(CLASSES)
-_PAIRS, _CUDA_PAIRS = 2048, 1 << 16  # pairs of a tile of the joint critic
+_PAIRS, _CUDA_PAIRS = 2048, 1 << 16  # pairs of a tile of the joint critic, on a GPU
 
 X = Float[Tensor, "replicates n dim_x"]
 Y = Float[Tensor, "replicates k dim_y"]
@@ -208,8 +208,15 @@ class JointCritic(nn.Module):
         """Scores (R, n, m) of each x with the y at m places, in place of all of them."""
         of_x = torch.baddbmm(self.bias, x, self.of_x)
         of_y = torch.bmm(y, self.of_y)
+        if torch.is_grad_enabled():
+            return self._candidates(of_x, of_y, places)
+        rows = max(1, _CUDA_PAIRS // (len(x) * places.shape[1]))
+        parts = zip(of_x.split(rows, dim=1), places.split(rows), strict=True)
+        return torch.cat([self._candidates(part, of_y, where) for part, where in parts], dim=1)
+
+    def _candidates(self, of_x: Tensor, of_y: Tensor, places: Tensor) -> Tensor:
         hidden = (of_x[:, :, None] + of_y[:, places]).flatten(1, 2).relu_()
-        return self.rest(hidden).view(len(x), *places.shape)
+        return self.rest(hidden).view(len(of_x), *places.shape)
 
 
 class _Kept:

@@ -614,7 +614,7 @@ def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> run
 # ---------------------------------------------------------------------------------------------
 
 _NEAR = 2.0  # nats below the ceiling at which the bound begins to lag behind the information
-_TESTED = 256  # candidates of the joint critic on held-out pairs
+_TESTED = 128  # candidates of the joint critic on held-out pairs
 _GROUPS = 10  # groups of a fold that the jackknife leaves out in turn
 _FOR_SAMPLES = ("cpc", "ml_cpc", "nwj", "dv", "js", "smile")
 

@@ -143,12 +143,15 @@ def test_tiles_of_the_joint_critic_change_nothing(monkeypatch, pairs_of_a_tile):
         assert torch.allclose(one, two, rtol=0, atol=1e-12)
 
 
-def test_candidates_are_entries_of_the_matrix():
+def test_candidates_are_entries_of_the_matrix(monkeypatch):
     critic = critics.build(CriticConfig("joint", **SMALL), 3, 2, seeds=(0, 1))
     x, y = pairs(2, 6, 4, 3, 2)
     places = torch.randint(4, (6, 3), generator=torch.Generator().manual_seed(0))
     expected = critic(x, y).gather(2, places.expand(2, -1, -1))
     assert torch.allclose(critic.candidates(x, y, places), expected, rtol=0, atol=1e-12)
+    monkeypatch.setattr(critics, "_CUDA_PAIRS", 13)
+    with torch.no_grad():
+        assert torch.allclose(critic.candidates(x, y, places), expected, rtol=0, atol=1e-12)
 
 
 def _scores_of_layers(critic, r, x, y):

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import torch
 
@@ -252,14 +253,12 @@ class AdditiveUniform:
     """
 
     noise: float
-    dim_x: int = 1
-    dim_y: int = 1
+    dim_x: ClassVar[int] = 1
+    dim_y: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.noise < math.inf:
             raise ValueError(f"noise is {self.noise}; valid: noise > 0")
-        if (self.dim_x, self.dim_y) != (1, 1):
-            raise ValueError(f"dim_x, dim_y are {self.dim_x}, {self.dim_y}; valid: 1 and 1")
 
     @property
     def mi(self) -> float:

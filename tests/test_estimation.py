@@ -189,7 +189,6 @@ class Stop(Exception):
 
 def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     config = replace(TINY, steps=30, estimators=EVERY)
-    whole = estimation.staircase(config).values
     monkeypatch.setattr(estimation, "_BLOCK", 5)
     whole = estimation.staircase(config).values
     train_step, count = estimation._Stack._train_step, 0
@@ -208,7 +207,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["seeds-0.safetensors"]
     resumed = estimation.staircase(config, scratch=tmp_path, save_every=10).values
     assert np.array_equal(resumed, whole)
-    with pytest.raises(ValueError, match="is of another run: config.batch: 5 here, 6 there|6 here"):
+    with pytest.raises(ValueError, match="is of another run: config.batch: 6 here, 5 there"):
         estimation.staircase(replace(config, batch=6), scratch=tmp_path)
 
 

@@ -108,6 +108,16 @@ def test_copies_of_a_seed_start_equal_and_seeds_differ(kind):
 
 
 @pytest.mark.parametrize("kind", critics.KINDS)
+def test_a_stack_of_seeds_is_its_seeds_one_by_one(kind):
+    config = CriticConfig(kind, **SMALL)
+    x, y = pairs(4)
+    together = critics.build(config, 3, 3, seeds=(5, 2), copies=2)(x, y)
+    for r, seed in enumerate((5, 5, 2, 2)):
+        alone = critics.build(config, 3, 3, seeds=(seed,))(x[r : r + 1], y[r : r + 1])
+        assert torch.allclose(together[r], alone[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", critics.KINDS)
 def test_members_do_not_touch_each_other(kind):
     critic = critics.build(CriticConfig(kind, **SMALL), 3, 3, copies=3)
     x, y = pairs(3)

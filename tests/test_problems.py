@@ -124,6 +124,15 @@ def test_student_ratio_is_that_of_its_densities():
     assert torch.allclose(problem.log_ratio(x, y), expected, rtol=0, atol=1e-10)
 
 
+def test_student_information_counts_its_correlation():
+    """The mean of the log ratio over samples, with a dispersion that is not the identity."""
+    problem = StudentT(problems.dense_gaussian(2, 1, 0.6), 2)
+    ratios = problem.log_ratio(*problem.sample(20_000, generator()))
+    error = float(ratios.std()) / math.sqrt(len(ratios))
+    assert problem.normal.mi > 20 * error
+    assert abs(float(ratios.mean()) - problem.mi) < 5 * error
+
+
 def test_log_ratio_broadcasts_to_all_pairs():
     for problem in (CorrelatedGaussian(1.0, 3), BEYOND["sparse 3x3"], BEYOND["student 3x3 dof 2"]):
         x, y = torch.randn(2, 4, 3, dtype=torch.float64)

@@ -344,6 +344,10 @@ def test_estimate_finds_the_information_of_gaussians():
     assert found.warnings == ()
     assert found.curve.shape == (len(found.steps), 2) and found.ceiling == math.log(1500)
     assert str(found).startswith(f"{found.mi:.3f} nats, 95 % interval")
+    # Were the critic the log ratio and its normaliser known, this would be the error of the mean.
+    ratio = problems.CorrelatedGaussian(0.8, 2).log_ratio(x, y)
+    error = float(ratio.std()) / math.sqrt(len(ratio))
+    assert 0.8 < (found.mi - found.interval[0]) / 1.96 / error < 1.3
 
 
 def test_estimate_repeats_and_depends_on_its_seed():

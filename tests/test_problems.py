@@ -185,6 +185,16 @@ def test_staircase_has_its_levels_and_the_cube_is_a_cube():
     assert all(each.dim_x == each.dim_y == 20 for each in problems.staircase("cubic-rotated"))
 
 
+@pytest.mark.parametrize("task", ["gaussian", "cubic"])
+def test_rotated_staircases_turn_both_sides_differently(task):
+    plain, rotated = (problems.staircase(name)[1] for name in (task, f"{task}-rotated"))
+    (x, y), (turned_x, turned_y) = (each.sample(10, generator()) for each in (plain, rotated))
+    turns = problems.Rotation(20, 1), problems.Rotation(20, 2)
+    for given, turned, turn in zip((x, y), (turned_x, turned_y), turns, strict=True):
+        assert torch.allclose(turn(given), turned, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(given, turned, atol=0.1)
+
+
 @pytest.mark.parametrize("name", WITH_RATIO)
 def test_samples_follow_the_generator(name):
     problem = WITH_RATIO[name]

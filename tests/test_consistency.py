@@ -1,0 +1,257 @@
+"""The tests of self-consistency: counted information, samples, what training and records hold."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlcpc import consistency, images, problems, runs
+from mlcpc.consistency import ConsistencyConfig, TopRows
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "self_consistency.py"
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def few(count=8, height=6, width=3, seed=0):
+    """Images of few values, so that top rows repeat."""
+    drawn = torch.randint(0, 2, (count, height, width), generator=generator(seed)).float()
+    drawn[:, 0] = 0
+    return drawn
+
+
+def joint_information(pairs):
+    """Mutual information of equally likely pairs, by counting."""
+
+    def entropy(of):
+        counts = torch.unique(of, dim=0, return_counts=True)[1].double()
+        share = counts / counts.sum()
+        return -(share * share.log()).sum().item()
+
+    x, y = pairs
+    return entropy(x) + entropy(y) - entropy(torch.cat([x, y], dim=1))
+
+
+class Listed:
+    """Stands for torch.randint: gives every index once, or every pair of them."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __call__(self, high, size, **_):
+        every = torch.arange(high)
+        if size[0] == 1:
+            return every[None]
+        return torch.stack([every.repeat_interleave(high), every.repeat(high)])
+
+
+@pytest.mark.parametrize("test", consistency.TESTS[:3])
+@pytest.mark.parametrize("rows", [0, 1, 2, 4, 6])
+def test_counted_information_is_that_of_all_pairs(test, rows, monkeypatch):
+    """Every image, or every pair of images, once: the law itself, not a sample of it."""
+    if test == "processing" and rows < 4:
+        pytest.skip("processing leaves out three rows")
+    made = TopRows(few(width=1), rows, test)
+    monkeypatch.setattr(torch, "randint", Listed(8))
+    x, y = made.sample(0, generator())
+    assert x.shape[1] == made.dim_x and y.shape[1] == made.dim_y
+    assert abs(joint_information((x, y)) - made.mi) < 1e-12
+    if rows <= 1:
+        assert made.mi == 0
+    if rows == 4:
+        assert 0 < made.mi < 2 * math.log(8)
+
+
+def test_information_never_falls_with_more_rows():
+    found = [TopRows(few(40), rows).mi for rows in range(7)]
+    assert found == sorted(found) and found[-1] <= math.log(40) + 1e-12
+    assert len(set(found)) > 3
+
+
+def test_samples_are_images_with_their_own_rows():
+    shown = torch.arange(5.0)[:, None, None] * 100 + torch.arange(18.0).view(6, 3)
+    for test in consistency.TESTS[:3]:
+        x, y = TopRows(shown, 5, test).sample(40, generator(1))
+        assert torch.equal(y[:, :15], x[:, :15])
+        if test == "processing":
+            assert torch.equal(x[:, :18], x[:, 18:]) and torch.equal(y[:, 15:], x[:, :6])
+        if test == "additivity":
+            assert torch.equal(y[:, 15:], x[:, 18:33])
+            assert not torch.equal(x[:, :18], x[:, 18:])
+    assert len(x[:, 0].unique()) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((few()[0], 1), r"images has shape \(6, 3\); valid: \(N, H, W\)"),
+        ((few(), 7), "rows is 7; valid: 0 to 6 for baseline"),
+        ((few(), -1), "rows is -1"),
+        ((few(), 3, "processing"), "rows is 3; valid: 4 to 6 for processing"),
+        ((few(), 1, "classes"), "test is 'classes'; valid: baseline, processing, additivity"),
+    ],
+)
+def test_bad_problems_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TopRows(*arguments)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"data": "mnist"}, "data is 'mnist'; valid: fashion-mnist"),
+        ({"rows": ()}, "rows is empty"),
+        ({"seeds": (1, 1)}, r"seeds is \(1, 1\); valid: no value twice"),
+        ({"rows": (0, 7)}, "ratio_rows has 4; valid: those of rows"),
+        ({"steps": 0}, "steps is 0"),
+        ({"batch": 2}, "batch is 2"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"width": 0}, "width is 0"),
+        ({"estimators": ("cpcc",)}, "estimator is 'cpcc'"),
+        ({"estimators": ("cpc:129",)}, "alpha is 129"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ConsistencyConfig(**settings)
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """Forty small grey images in two classes, in place of every data set."""
+    shown = torch.randint(0, 256, (40, 1, 6, 4), generator=generator(3), dtype=torch.uint8)
+    made = images.ImageSet(shown, torch.arange(40) % 2, ("a", "b"), "tiny", "a test")
+    monkeypatch.setattr(images, "load", lambda name: made)
+    return made
+
+
+TINY = {
+    "rows": (0, 4),
+    "ratio_rows": (4,),
+    "estimators": ("cpc:1", "smile:5"),
+    "class_estimators": ("cpc:1", "nwj"),
+    "seeds": (0, 1),
+    "width": 32,
+    "batch": 16,
+}
+
+
+def test_problems_are_standardised(data):
+    made = consistency.problem({"test": "additivity", "rows": 4}, data)
+    assert abs(made.images.mean()) < 1e-5 and abs(made.images.std(correction=0) - 1) < 1e-4
+    pairs = consistency.problem({"test": "classes"}, data)
+    assert isinstance(pairs, problems.SameClassImages) and abs(pairs.mi - math.log(2)) < 1e-12
+    colour = images.ImageSet(data.images.repeat(1, 3, 1, 1), data.labels, data.classes, "c", "t")
+    with pytest.raises(ValueError, match="c has 3 channels; valid: 1"):
+        consistency.problem({"test": "baseline", "rows": 4}, colour)
+
+
+def test_training_learns_what_is_there(data):
+    """Forty distinct images: log 40 is above the ceiling of 16 candidates, log 16 = 2.77."""
+    config = ConsistencyConfig(**TINY, steps=150, tested=20)
+    whole = consistency.problem({"test": "baseline", "rows": 4}, data)
+    assert abs(whole.mi - math.log(40)) < 1e-9
+    values = consistency.train(whole, config.estimators, config)
+    assert values.shape == (2, 2) and values.dtype == torch.float64
+    assert ((2.3 < values[:, 0]) & (values[:, 0] < math.log(16))).all()
+    nothing = consistency.problem({"test": "baseline", "rows": 0}, data)
+    values = consistency.train(nothing, config.estimators, config)
+    assert nothing.mi == 0 and (values[:, 0].abs() < 0.05).all()
+
+
+def test_replicates_share_samples_and_do_not_touch_each_other(data):
+    config = ConsistencyConfig(**TINY, steps=20, tested=5)
+    pairs = consistency.problem({"test": "classes"}, data)
+    both = consistency.train(pairs, ("cpc:1", "nwj"), config)
+    alone = consistency.train(pairs, ("nwj",), config)
+    assert torch.allclose(both[:, 1:], alone, atol=1e-4)
+    assert both[0, 1] != both[1, 1]
+
+
+def test_a_replicate_that_diverges_leaves_the_others_alone(data):
+    config = ConsistencyConfig(**{**TINY, "seeds": (0,)}, steps=60, tested=5, learning_rate=30.0)
+    pairs = consistency.problem({"test": "baseline", "rows": 4}, data)
+    values = consistency.train(pairs, ("nwj", "cpc:1"), config)[0]
+    assert values[0].isnan() and values[1].isfinite()
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("self_consistency", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_record_holds_values_truths_and_ratios(data, script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    options = [f"--{name}={value!r}" for name, value in TINY.items()] + ["--steps=5", "--tested=3"]
+    assert script.main(options) == 0
+    found = runs.read("self-consistency")
+    assert "tiny: 40 images" in capsys.readouterr().out
+    assert found.provenance["data"] == {"tiny": data.sha256}
+    assert found.profile == "quick" and found.seeds == [0, 1]
+    assert found.arrays["truths"]["additivity t=4 truth"] == pytest.approx(2 * math.log(40))
+    assert found.arrays["truths"]["classes truth"] == pytest.approx(math.log(2))
+    assert set(found.metrics) == {
+        f"{title} {name}"
+        for title in (
+            "baseline t=0",
+            "baseline t=4",
+            "processing t=4",
+            "additivity t=4",
+            "ratio processing t=4",
+            "ratio additivity t=4",
+        )
+        for name in ("cpc:1", "smile:5")
+    } | {"classes cpc:1", "classes nwj"}
+    for test in ("processing", "additivity"):
+        of = [found.metrics[f"{kind}{test} t=4 smile:5"]["values"] for kind in ("ratio ", "")]
+        base = found.metrics["baseline t=4 smile:5"]["values"]
+        for ratio, value, below in zip(*of, base, strict=True):
+            assert ratio == pytest.approx(value / below)
+    assert found.command.startswith("python benchmarks/self_consistency.py --rows '(0, 4)'")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_killed_run_goes_on(data, script, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    config = ConsistencyConfig(**TINY, steps=3, tested=2)
+    script.write(config, "whole")
+    train, left = consistency.train, [3]
+
+    def killed(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    monkeypatch.setattr(consistency, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        script.write(config, "parts")
+    left[0] = 2  # five cells in all
+    script.write(config, "parts")
+    assert left[0] == 0
+    assert runs.read("parts").metrics == runs.read("whole").metrics
+
+
+def test_diverged_replicates_are_named(data):
+    config = ConsistencyConfig(**{**TINY, "class_estimators": ()})
+    results = [
+        {"values": [[1.0, None], [2.0, 3.0]], "truth": 1.0, "seconds": 1.0}
+        for _ in consistency.cells(config)
+    ]
+    found = consistency.record(config, results, "some", "command", {}, data)
+    assert found.metrics["baseline t=4 cpc:1"]["values"] == [1.0, 2.0]
+    assert found.metrics["baseline t=4 smile:5"]["values"] == [3.0]
+    assert found.metrics["ratio additivity t=4 smile:5"]["values"] == [1.0]
+    assert "additivity t=4 smile:5 diverged with seed 0" in found.arrays["diverged"]
+
+
+def test_bad_options_end_with_a_message(script, capsys):
+    assert script.main(["--data=mnist"]) == 2
+    assert "error: data is 'mnist'" in capsys.readouterr().err

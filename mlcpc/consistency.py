@@ -137,8 +137,8 @@ class ConsistencyConfig:
     """
 
     data: str = "fashion-mnist"
-    rows: tuple[int, ...] = (0, 1, 4, 7, 14, 28)
-    ratio_rows: tuple[int, ...] = (4, 7, 14, 28)
+    rows: tuple[int, ...] = (0, 1, 4, 14, 28)
+    ratio_rows: tuple[int, ...] = (4, 14, 28)
     estimators: tuple[str, ...] = ("cpc:1", "ml_cpc:0.01", "ml_cpc:0.001", "smile:5")
     class_estimators: tuple[str, ...] = (
         "cpc:1",
@@ -152,7 +152,7 @@ class ConsistencyConfig:
         "smile:5",
     )
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 1200
+    steps: int = 1000
     tested: int = 100
     width: int = 128
     depth: int = 2

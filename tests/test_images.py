@@ -472,6 +472,12 @@ def test_truncated_archive_is_refused(cifar, cut):
         images.load("cifar10", path=archive)
 
 
+def test_archive_of_another_set_is_refused(cifar):
+    archive, _ = cifar("cifar100", packed=True)
+    with pytest.raises(ValueError, match=r"lacks data_batch_1\.bin, .*; valid: the binary version"):
+        images.load("cifar10", path=archive)
+
+
 def test_changed_archive_is_refused(cifar):
     """The checksum of gzip sees it, if the packed bytes can be read at all."""
     archive, _ = cifar("cifar10", packed=True)

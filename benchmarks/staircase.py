@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mlcpc import critics, estimation, problems, runs
 
-MODULES = ["critics", "estimation.staircase", "problems.staircase"] + [
+MODULES = ["critics.build", "estimation.staircase", "problems.staircase"] + [
     f"bounds.{name}" for name in ("cpc", "ml_cpc", "split")
 ]
 

@@ -7,6 +7,8 @@ R critics of one shape, whose weights carry a leading dimension R: one program, 
     joint       f(x, y) = c(x, y), one network that reads both
     bilinear    f(x, y) = xᵀ W y
     inner       f(x, y) = ⟨x, y⟩/√d with a learned scale and offset
+
+:class:`NormalRatio` is fitted in closed form, and :class:`Sum` lets another critic start from it.
 """
 
 import math
@@ -342,3 +344,67 @@ class Inner(nn.Module):
 
     def forward(self, x: X, y: Y) -> AllPairs:
         return torch.baddbmm(self.offset, self.scale * x, y.mT, alpha=1 / math.sqrt(x.shape[-1]))
+
+
+class NormalRatio(nn.Module):
+    r"""The log density ratio of a normal pair that is fitted to samples: a critic without training.
+
+    .. math:: f(x, y) = \log \frac{\mathcal N(x, y; μ, Σ)}{\mathcal N(x; μ_x, Σ_x)\,
+              \mathcal N(y; μ_y, Σ_y)}
+
+    Σ keeps the variances of the samples; their correlations are multiplied by 1 − shrinkage, so
+    that f = 0 at a shrinkage of 1.
+
+    Args:
+        x, y: samples of each replicate, (R, N, dim_x) and (R, N, dim_y).
+        shrinkage: (R,), above 0 and at most 1.
+    """
+
+    def __init__(self, x: X, y: Y, shrinkage: Tensor) -> None:
+        super().__init__()
+        dim_x, like = x.shape[-1], x
+        pairs = torch.cat([x, y], dim=-1).double()
+        mean = pairs.mean(1, keepdim=True)
+        centred = pairs - mean
+        covariance = centred.mT @ centred / pairs.shape[1]
+        # a column that is constant in these samples must not make the matrix singular
+        variances = torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1) + 1e-9)
+        share = shrinkage.double()[:, None, None]
+        covariance = (1 - share) * covariance + share * variances
+        of_x, of_y = covariance[:, :dim_x, :dim_x], covariance[:, dim_x:, dim_x:]
+        precision = covariance.inverse()
+        constant = (of_x.logdet() + of_y.logdet() - covariance.logdet()) / 2
+        for name, value in (
+            ("mean_x", mean[..., :dim_x]),
+            ("mean_y", mean[..., dim_x:]),
+            ("of_x", (of_x.inverse() - precision[:, :dim_x, :dim_x]) / 2),
+            ("of_y", (of_y.inverse() - precision[:, dim_x:, dim_x:]) / 2),
+            ("between", -precision[:, :dim_x, dim_x:]),
+            ("constant", constant[:, None, None]),
+        ):
+            self.register_buffer(name, value.to(like))
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        x, y = x - self.mean_x, y - self.mean_y
+        of_x = ((x @ self.of_x) * x).sum(-1)[:, :, None]
+        of_y = ((y @ self.of_y) * y).sum(-1)[:, None, :]
+        return (x @ self.between) @ y.mT + of_x + of_y + self.constant
+
+    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
+        """Scores (R, n, m) of each x with the y at m places."""
+        return self(x, y).gather(2, places.expand(len(x), -1, -1))
+
+
+class Sum(nn.Module):
+    """The scores of a fixed critic plus those of a trained one."""
+
+    def __init__(self, fixed: nn.Module, trained: nn.Module) -> None:
+        super().__init__()
+        self.fixed, self.trained, self.replicates = fixed, trained, trained.replicates
+
+    def forward(self, x: X, y: Y) -> AllPairs:
+        return self.fixed(x, y) + self.trained(x, y)
+
+    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
+        """Scores (R, n, m) of each x with the y at m places."""
+        return self.fixed.candidates(x, y, places) + self.trained.candidates(x, y, places)

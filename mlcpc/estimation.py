@@ -615,7 +615,10 @@ def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> run
 
 _NEAR = 2.0  # nats below the ceiling at which the bound begins to lag behind the information
 _TESTED = 128  # candidates of the joint critic on held-out pairs
+_SCORED = 2048  # held-out pairs that are scored against one another; more are cut into blocks
 _GROUPS = 10  # groups of a fold that the jackknife leaves out in turn
+_SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the normal start; 1 is no start at all
+_AVERAGED = 0.99  # share that the average of the weights keeps at a step
 _FOR_SAMPLES = ("cpc", "ml_cpc", "nwj", "dv", "js", "smile")
 
 
@@ -626,6 +629,8 @@ class EstimateConfig:
     Args:
         estimator: bound with its setting; one of cpc, ml_cpc, nwj, dv, js, smile.
         standardise: ranks (normal scores of each column) or moments (mean 0, variance 1).
+        start: normal (the critic is added to the log density ratio of a normal pair, fitted to the
+            training part of a fold, with the shrinkage that the validation part prefers) or none.
         folds: parts of the samples; each is held out once, while the critic learns on the others.
         critic: separable, joint, bilinear or inner.
         width: units of each hidden layer.
@@ -645,6 +650,7 @@ class EstimateConfig:
 
     estimator: str = "ml_cpc:1"
     standardise: str = "ranks"
+    start: str = "normal"
     folds: int = 5
     critic: str = "separable"
     width: int = 128
@@ -652,10 +658,10 @@ class EstimateConfig:
     embedding: int = 32
     batch: int = 256
     candidates: int = 32
-    steps: int = 3000
+    steps: int = 5000
     every: int = 100
     patience: int = 5
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
         bound = Estimator.parse(self.estimator).bound
@@ -663,6 +669,8 @@ class EstimateConfig:
             raise ValueError(f"estimator is {bound!r}; valid: {', '.join(_FOR_SAMPLES)}")
         if self.standardise not in ("ranks", "moments"):
             raise ValueError(f"standardise is {self.standardise!r}; valid: ranks, moments")
+        if self.start not in ("normal", "none"):
+            raise ValueError(f"start is {self.start!r}; valid: normal, none")
         for name, least in (
             ("folds", 2),
             ("batch", 3),
@@ -800,8 +808,9 @@ def estimate(
     """Mutual information of samples, in nats.
 
     Columns are standardised (information does not change under monotone maps of a column), the
-    samples are cut into folds, and for each fold a critic is trained on the others, stopping when a
-    validation part says so. The folds' critics are one stack. The value is that of the bound on
+    samples are cut into folds, and for each fold a critic is trained on the others, from the log
+    density ratio of a normal pair on, stopping when a validation part says so. Its weights are
+    averaged over steps. The folds' critics are one stack. The value is that of the bound on
     pairs that no training saw, so for a guaranteed bound its mean is at most the information.
 
     Args:
@@ -866,18 +875,24 @@ def _remarks(
     for standard in (of_x, of_y):
         if dropped := int((~standard.kept).sum()):
             yield f"{standard.name} has {dropped} constant columns, left out"
-    said = promise(estimator, samples // config.folds)
+    held_out = samples // config.folds
+    said = promise(estimator, _block(held_out))
     if said != "bound":
         yield f"{estimator} is {'a ' if said.startswith('bound') else ''}{said}"
     if interval[1] > ceiling - _NEAR:
         yield (
             f"the value is near its ceiling of {ceiling:.2f} nats: the information may be far "
-            "above it; take more samples or a lower alpha"
+            f"above it; {'take more samples or ' * (held_out <= _SCORED)}lower alpha"
         )
     if interval[1] < 0:
         yield "the value is below zero: the critic learned nothing that holds on other pairs"
     if not converged:
         yield f"not converged in {config.steps} steps: raise steps"
+
+
+def _block(pairs: int) -> int:
+    """Pairs of a block, where so many are cut into equal blocks of at most _SCORED."""
+    return pairs // -(-pairs // _SCORED)
 
 
 class _Folds:
@@ -904,8 +919,27 @@ class _Folds:
             device
         )
         self.estimator = Estimator.parse(config.estimator)
+        if config.start == "normal":
+            self.critic = critics.Sum(self._normal_ratio(), self.critic)
 
-    def _values(self, rows: Tensor, candidates: int) -> Tensor:
+    @torch.no_grad()
+    def _normal_ratio(self) -> critics.NormalRatio:
+        """Ratio of a normal pair a fold, with the shrinkage that its validation part prefers."""
+        x, y = self.x[self.trained], self.y[self.trained]
+        values = []
+        for shrinkage in _SHRINKAGES:
+            ratio = critics.NormalRatio(x, y, x.new_full((len(x),), shrinkage))
+            values.append(self._held_out(self.validated, ratio))
+        best = torch.stack(values).argmax(0)
+        return critics.NormalRatio(x, y, x.new_tensor(_SHRINKAGES)[best])
+
+    def _held_out(self, rows: Tensor, critic: torch.nn.Module) -> Tensor:
+        """Value of each fold's critic on its held-out rows (folds, n): the mean over blocks."""
+        size = _block(rows.shape[1])
+        blocks = rows[:, : rows.shape[1] // size * size].split(size, dim=1)
+        return sum(self._values(block, _TESTED, critic) for block in blocks) / len(blocks)
+
+    def _values(self, rows: Tensor, candidates: int, critic: torch.nn.Module) -> Tensor:
         """Value of each fold's critic on its rows (folds, n), at most so many candidates each."""
         x, y, n = self.x[rows], self.y[rows], rows.shape[1]
         m = min(candidates, n)
@@ -913,34 +947,38 @@ class _Folds:
             # Row i meets y_i, and y at m − 1 distances that are spread over all others.
             away = torch.linspace(0, n - 1, m, device=rows.device).round().long()
             places = (torch.arange(n, device=rows.device)[:, None] + away) % n
-            scores = self.critic.candidates(x, y, places)
+            scores = critic.candidates(x, y, places)
             positive, negative = scores[..., 0], scores[..., 1:]
         else:
-            positive, negative = bounds.split(self.critic(x, y))
+            positive, negative = bounds.split(critic(x, y))
         return _PLAIN[self.estimator.bound](positive, negative, self.estimator.setting)
 
     def train(self, progress: bool) -> tuple[np.ndarray, np.ndarray, bool]:
         """Validation values, their steps, and whether every fold stopped by itself."""
         config, device = self.config, self.x.device
         batch = min(config.batch, self.trained.shape[1])
-        optimiser = torch.optim.Adam(self.critic.parameters(), config.learning_rate, fused=True)
+        weights = list(self.critic.parameters())
+        optimiser = torch.optim.Adam(weights, config.learning_rate, fused=True)
         best = torch.full((config.folds,), -math.inf, device=device)
-        kept = [each.detach().clone() for each in self.critic.parameters()]
+        averaged, kept = ([each.detach().clone() for each in weights] for _ in range(2))
         waited = torch.zeros(config.folds, dtype=torch.long, device=device)
         curve, steps = [], []
         with _bar(progress, config.steps, 0, "estimate") as bar:
             for step in range(config.steps + 1):
                 if step % config.every == 0 or step == config.steps:
                     with torch.no_grad():
-                        value = self._values(self.validated, _TESTED)
+                        trained = [each.clone() for each in weights]
+                        torch._foreach_copy_(weights, averaged)
+                        value = self._held_out(self.validated, self.critic)
+                        torch._foreach_copy_(weights, trained)
                     running = waited < config.patience
                     better = running & (value > best)
                     best = torch.where(better, value, best)
                     waited = torch.where(better, 0, waited + 1)
-                    for copy, now in zip(kept, self.critic.parameters(), strict=True):
+                    for copy, now in zip(kept, averaged, strict=True):
                         # a separable critic stacks its x- and y-networks: 2 · folds
                         which = better.repeat(len(now) // config.folds)
-                        copy[which] = now.detach()[which]
+                        copy[which] = now[which]
                     curve.append(torch.where(running, value, math.nan).cpu().numpy())
                     steps.append(step)
                     bar.set_postfix_str(f"{best.mean():.3f} nats")
@@ -953,25 +991,28 @@ class _Folds:
                 )
                 rows = self.trained.gather(1, places.to(device))
                 optimiser.zero_grad()
-                (-self._values(rows, config.candidates).sum()).backward()
+                (-self._values(rows, config.candidates, self.critic).sum()).backward()
                 optimiser.step()
+                with torch.no_grad():
+                    # At first the average covers about the last tenth of the steps.
+                    share = 1 - min(_AVERAGED, step / (step + 10))
+                    torch._foreach_lerp_(averaged, weights, share)
                 bar.update()
         with torch.no_grad():
-            for copy, now in zip(kept, self.critic.parameters(), strict=True):
-                now.copy_(copy)
+            torch._foreach_copy_(weights, kept)
         return np.stack(curve), np.array(steps), bool((waited >= config.patience).all())
 
     @torch.no_grad()
     def test(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Values (folds,), values with a group left out (folds, groups), and the ceiling."""
         n = self.tested.shape[1]
-        values = self._values(self.tested, _TESTED)
+        values = self._held_out(self.tested, self.critic)
         left_out = []
         for group in range(_GROUPS):
             others = torch.arange(n, device=self.tested.device) % _GROUPS != group
-            left_out.append(self._values(self.tested[:, others], _TESTED))
+            left_out.append(self._held_out(self.tested[:, others], self.critic))
         ceiling = math.inf
         if self.estimator.bound in _WITH_ALPHA:
-            m = min(n, _TESTED) if self.config.critic == "joint" else n
+            m = min(n, _TESTED) if self.config.critic == "joint" else _block(n)
             ceiling = bounds.ceiling(m, self.estimator.setting)
         return values.cpu().numpy(), torch.stack(left_out, 1).cpu().numpy(), ceiling

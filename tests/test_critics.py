@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlcpc import critics
+from mlcpc import critics, problems
 from mlcpc.critics import CriticConfig
 
 SMALL = {"width": 8, "depth": 2, "embedding": 4}
@@ -224,3 +224,42 @@ def test_weights_survive_saving():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_normal_ratio_is_that_of_the_fitted_pair():
+    """Against the density ratio of the problem with the same covariance; means are moved away."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.randn(2, 50, 5, generator=generator) @ torch.randn(5, 5, generator=generator) + 3
+    x, y = pairs[..., :2], pairs[..., 2:]
+    stack = critics.NormalRatio(x, y, torch.tensor([0.1, 0.4]))
+    scores = stack(x, y)
+    assert scores.shape == (2, 50, 50)
+    for r, shrinkage in enumerate((0.1, 0.4)):
+        mean, covariance = pairs[r].mean(0), torch.cov(pairs[r].T, correction=0)
+        shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().diag()
+        normal = problems.MultivariateGaussian(tuple(map(tuple, shrunk.tolist())), 2)
+        expected = normal.log_ratio(x[r][:, None] - mean[:2], y[r] - mean[2:])
+        assert torch.allclose(scores[r], expected, rtol=0, atol=1e-6)
+
+
+def test_normal_ratio_survives_constant_and_doubled_columns_and_is_zero_at_full_shrinkage():
+    x = torch.randn(3, 40, 3, generator=torch.Generator().manual_seed(0))
+    x[..., 1], x[..., 2] = 0.5, x[..., 0]
+    stack = critics.NormalRatio(x, x, torch.tensor([0.003, 0.1, 1.0]))
+    scores = stack(x, x)
+    assert scores.isfinite().all()
+    assert scores[2].abs().max() < 1e-9 < scores[1].abs().max()
+
+
+def test_a_sum_adds_its_scores_and_trains_only_one():
+    x, y = torch.randn(2, 6, 3), torch.randn(2, 6, 3)
+    fixed = critics.NormalRatio(x, y, torch.full((2,), 0.3))
+    trained = critics.build(CriticConfig("joint", width=8, depth=2), 3, 3, seeds=(0, 1))
+    both = critics.Sum(fixed, trained)
+    scores = both(x, y)
+    assert torch.allclose(scores, fixed(x, y) + trained(x, y), atol=1e-6)
+    assert len(list(both.parameters())) == len(list(trained.parameters()))
+    places = torch.randint(6, (6, 4))
+    assert torch.allclose(
+        both.candidates(x, y, places), scores.gather(2, places.expand(2, -1, -1)), atol=1e-5
+    )

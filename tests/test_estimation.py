@@ -439,14 +439,14 @@ def test_candidates_of_the_joint_critic_are_the_own_y_and_others(double):
     rows = folds.tested[:, :12]
     scores = folds.critic(x[rows], y[rows])
     whole = bounds.ml_cpc(*bounds.split(scores))
-    assert torch.allclose(folds._values(rows, 99), whole, rtol=0, atol=1e-12)
+    assert torch.allclose(folds._values(rows, 99, folds.critic), whole, rtol=0, atol=1e-12)
     away = [round(k * 11 / 3) for k in range(4)]
     assert away == [0, 4, 7, 11]
     negative = torch.stack(
         [scores[:, range(12), [(i + k) % 12 for i in range(12)]] for k in away[1:]], dim=-1
     )
     expected = bounds.ml_cpc(scores.diagonal(dim1=1, dim2=2), negative)
-    assert torch.allclose(folds._values(rows, 4), expected, rtol=0, atol=1e-12)
+    assert torch.allclose(folds._values(rows, 4, folds.critic), expected, rtol=0, atol=1e-12)
 
 
 def test_folds_never_meet_what_they_are_tested_on():
@@ -459,9 +459,73 @@ def test_folds_never_meet_what_they_are_tested_on():
     assert len(set(tested)) == len(tested) == 100
 
 
+def test_the_start_is_the_normal_ratio_of_the_training_part():
+    """It has nearly all of a Gaussian's information at once, and never sees the tested rows."""
+    x, y = samples(count=2000)
+    few = {**QUICK, "steps": 1, "every": 1}
+    assert abs(estimation.estimate(x, y, **few).mi - 0.8) < 0.1
+    assert estimation.estimate(x, y, **few, start="none").mi < 0.1
+    config = EstimateConfig(folds=2, width=8)
+    before = estimation._Folds(x, y, config, 0, "cpu")
+    changed = x.clone()
+    changed[before.tested[0]] += 100
+    after = estimation._Folds(changed, y, config, 0, "cpu")
+    for one, two in zip(before.critic.fixed.buffers(), after.critic.fixed.buffers(), strict=True):
+        assert torch.equal(one[0], two[0])
+    assert not torch.equal(before.critic.fixed.mean_x[1], after.critic.fixed.mean_x[1])
+
+
+def test_the_start_is_dropped_where_the_validation_part_rejects_it():
+    """Uncorrelated, but dependent: any normal ratio but 0 loses, so the shrinkage is 1."""
+    generator = torch.Generator().manual_seed(0)
+    x, sign = torch.randn(600, 1, generator=generator), torch.rand(600, 1, generator=generator)
+    y = x * (sign > 0.5).float().mul(2).sub(1)
+    folds = estimation._Folds(x, y, EstimateConfig(folds=2, width=8), 0, "cpu")
+    scores = folds.critic.fixed(x[folds.tested], y[folds.tested])
+    assert scores.abs().max() < 0.1
+
+
+def test_weights_are_averaged_over_steps(double):
+    """A plain loop over the same batches, whose average is written out."""
+    x, y = (each.double() for each in samples(count=200))
+    config = EstimateConfig(
+        folds=2, width=8, batch=16, steps=12, every=6, learning_rate=0.01, start="none"
+    )
+    folds, plain = (estimation._Folds(x, y, config, 0, "cpu") for _ in range(2))
+    curve, steps, converged = folds.train(progress=False)
+    assert steps.tolist() == [0, 6, 12] and not converged and (curve[2] > curve[:2]).all()
+    weights = list(plain.critic.parameters())
+    optimiser = torch.optim.Adam(weights, 0.01)
+    averaged = [each.detach().clone() for each in weights]
+    for step in range(12):
+        places = torch.randint(plain.trained.shape[1], (2, 16), generator=plain.generator)
+        rows = plain.trained.gather(1, places)
+        optimiser.zero_grad()
+        (-bounds.ml_cpc(*bounds.split(plain.critic(x[rows], y[rows]))).sum()).backward()
+        optimiser.step()
+        keep = min(0.99, step / (step + 10))
+        averaged = [
+            keep * a + (1 - keep) * w.detach() for a, w in zip(averaged, weights, strict=True)
+        ]
+    for ours, expected in zip(folds.critic.parameters(), averaged, strict=True):
+        assert torch.allclose(ours, expected, rtol=0, atol=1e-10)
+
+
+def test_many_held_out_pairs_are_scored_in_equal_blocks():
+    assert [estimation._block(n) for n in (20, 2048, 2049, 20_000)] == [20, 2048, 1024, 2000]
+    x, y = samples(count=9000)
+    folds = estimation._Folds(x, y, EstimateConfig(folds=2, width=8), 0, "cpu")
+    values, _, ceiling = folds.test()
+    assert ceiling == math.log(1500)
+    parts = [folds._values(rows, 0, folds.critic) for rows in folds.tested.split(1500, dim=1)]
+    assert len(parts) == 3
+    assert np.allclose(values, torch.stack(parts).mean(0).detach(), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"start": "zero"}, "start is 'zero'; valid: normal, none"),
         ({"y": np.zeros((999, 2)) + np.arange(2)}, "y is constant|y has 999 samples"),
         ({"x": np.full((1000, 2), np.nan)}, "x contains nan in row 0; valid: finite numbers"),
         ({"x": np.ones((1000, 2))}, "x is constant; valid: at least one column that varies"),

@@ -50,7 +50,7 @@ reference: .venv/stamp
 lock:
 	rm -rf .venv
 	$(firstword $(PYTHON)) -m venv .venv
-	$(BIN)/python -m pip install --quiet '.[book,workflow,test]'
+	$(BIN)/python -m pip install --quiet '.[book,experiments,workflow,test]'
 	$(BIN)/python -m pip freeze --all --exclude mlcpc --exclude pip \
 		| sed 's/+[a-z0-9]*$$//' > requirements.lock
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlcpc import consistency, images, problems, runs
+from mlcpc import consistency, estimation, images, problems, runs
 from mlcpc.consistency import ConsistencyConfig, TopRows
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "self_consistency.py"
@@ -170,6 +170,20 @@ def test_replicates_share_samples_and_do_not_touch_each_other(data):
     alone = consistency.train(pairs, ("nwj",), config)
     assert torch.allclose(both[:, 1:], alone, atol=1e-4)
     assert both[0, 1] != both[1, 1]
+
+
+def test_every_seed_draws_samples_of_its_own(data):
+    asked = set()
+
+    class Spied(TopRows):
+        def sample(self, count, generator):
+            asked.add(generator.initial_seed())
+            return super().sample(count, generator)
+
+    shown = consistency.problem({"test": "baseline", "rows": 4}, data).images
+    config = ConsistencyConfig(**TINY, steps=1, tested=1)
+    consistency.train(Spied(shown, 4), ("cpc:1",), config)
+    assert asked == {estimation.SAMPLE_SEED, estimation.SAMPLE_SEED + 1}
 
 
 def test_a_replicate_that_diverges_leaves_the_others_alone(data):

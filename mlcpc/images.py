@@ -5,7 +5,7 @@ a memory of one slot per sample needs them, and augmentation runs on the device 
 
     fashion-mnist          60,000 + 10,000, grey, 28 × 28: a folder, the Debian package, a download
     fashion-mnist-subset   10,000 + 2,000 of them, balanced; part of this package
-    digits                 1,437 + 360, grey, 8 × 8; part of scikit-learn
+    digits                 1,438 + 359, grey, 8 × 8; part of scikit-learn
     cifar10, cifar100      50,000 + 10,000, colour, 32 × 32: the binary version, from disk
 
 :func:`load` reads these by name, :func:`image_folder` any folder with one folder for each class.

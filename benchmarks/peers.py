@@ -483,7 +483,10 @@ def _used_by(package: str) -> list[str]:
 
     config = estimation.EstimateConfig()
     bound = estimation.FUNCTIONS[estimation.Estimator.parse(config.estimator).bound]
-    return ["estimation.estimate", f"critics.{critics.CLASSES[config.critic]}", f"bounds.{bound}"]
+    parts = [critics.CLASSES[config.critic]]
+    if config.start == "normal":
+        parts += ["NormalRatio", "Sum"]
+    return ["estimation.estimate", *(f"critics.{part}" for part in parts), f"bounds.{bound}"]
 
 
 def _record_name(package: str) -> str:

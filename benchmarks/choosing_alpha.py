@@ -3,8 +3,8 @@
     python benchmarks/choosing_alpha.py              write results/choosing-alpha.json
     python benchmarks/choosing_alpha.py --steps 50 --seeds "(0, 1)" --name choosing-alpha-small
 
-Weights are multiples of α_min of their batch, up to α = 1, with CPC at α = 1 beside them. The
-critic and its step size are those of ``mlcpc.estimate``. A killed sweep goes on where it was.
+Weights are multiples of α_min of their batch, up to α = 1, with CPC at α = 1 beside them. Networks
+have the size of those of ``mlcpc.estimate``. A killed sweep goes on where it was.
 """
 
 import argparse

@@ -193,6 +193,167 @@ def test_side_of_the_last_map(name, side):
     assert network.body(torch.empty(2, 3, 32, 32, device="meta")).shape[2:] == (side, side)
 
 
+# ----- transcriptions: what a network computes, written out from its paper -----
+
+
+class Layers:
+    """Convolutions and normalisations of a network, applied one by one in order."""
+
+    def __init__(self, body):
+        self.convs = iter([each for each in body.modules() if isinstance(each, nn.Conv2d)])
+        self.norms = iter([each for each in body.modules() if isinstance(each, nn.BatchNorm2d)])
+
+    def conv(self, x, stride=1, groups=1):
+        layer = next(self.convs)
+        padding = layer.weight.shape[-1] // 2
+        return nn.functional.conv2d(x, layer.weight, layer.bias, stride, padding, 1, groups)
+
+    def norm(self, x):
+        n = next(self.norms)
+        mean, variance, weight, bias = (
+            each[:, None, None] for each in (n.running_mean, n.running_var, n.weight, n.bias)
+        )
+        return (x - mean) / (variance + n.eps).sqrt() * weight + bias
+
+    def conv_norm(self, x, stride=1, groups=1):
+        return self.norm(self.conv(x, stride, groups))
+
+    def conv_norm_relu(self, x, stride=1, groups=1):
+        return self.conv_norm(x, stride, groups).relu()
+
+
+def stages(depths):
+    """Stride and whether the shape changes, for each block; stages but the first halve."""
+    return [
+        (2 if stage and not i else 1, not i) for stage, n in enumerate(depths) for i in range(n)
+    ]
+
+
+def basic(layers, x, depths, first_changes):
+    x = layers.conv_norm_relu(x)
+    for number, (stride, first) in enumerate(stages(depths)):
+        branch = layers.conv_norm(layers.conv_norm_relu(x, stride))
+        changes = first and (first_changes or number > 0)
+        x = (branch + (layers.conv_norm(x, stride) if changes else x)).relu()
+    return x
+
+
+def bottleneck(layers, x, depths):
+    x = layers.conv_norm_relu(x)
+    for stride, first in stages(depths):
+        branch = layers.conv_norm_relu(layers.conv_norm_relu(x), stride)
+        branch = layers.conv_norm(branch)
+        x = (branch + (layers.conv_norm(x, stride) if first else x)).relu()
+    return x
+
+
+def wide(layers, x, depths):
+    x = layers.conv(x)
+    for stride, first in stages(depths):
+        active = layers.norm(x).relu()
+        branch = layers.conv(layers.norm(layers.conv(active, stride)).relu())
+        x = branch + (layers.conv(active, stride) if first else x)
+    return layers.norm(x).relu()
+
+
+def vgg(layers, x, depths):
+    for stage, n in enumerate(depths):
+        for _ in range(n):
+            x = layers.conv_norm_relu(x)
+        if stage < 3:
+            x = nn.functional.max_pool2d(x, 2)
+    return x
+
+
+def mobilenet(layers, x):
+    x = layers.conv_norm_relu(x, 2)
+    for blocks, first in ((1, 1), (2, 1), (3, 2), (4, 2), (3, 1), (3, 2), (1, 1)):
+        for i in range(blocks):
+            wide = layers.conv_norm_relu(x)
+            wide = layers.conv_norm_relu(wide, 1 if i else first, wide.shape[1])
+            x = layers.conv_norm(wide) + (x if i else 0)
+    return layers.conv_norm_relu(x)
+
+
+def dealt(x, groups):
+    n, channels, *sides = x.shape
+    return x.reshape(n, groups, channels // groups, *sides).transpose(1, 2).reshape(x.shape)
+
+
+def shuffle_v1(layers, x):
+    x = layers.conv_norm_relu(x)
+    for stage, blocks in enumerate((4, 8, 4)):
+        for i in range(blocks):
+            early = stage == 0 and i == 0
+            branch = layers.conv_norm_relu(x, 1, 1 if early else 3)
+            branch = branch if early else dealt(branch, 3)
+            branch = layers.conv_norm_relu(branch, 1 if i else 2, branch.shape[1])
+            branch = layers.conv_norm(branch, 1, 3)
+            if i:
+                x = (branch + x).relu()
+            else:
+                pooled = nn.functional.avg_pool2d(x, 3, 2, 1)
+                x = torch.cat([branch, pooled], 1).relu()
+    return x
+
+
+def shuffle_v2(layers, x):
+    x = layers.conv_norm_relu(x)
+    for blocks in (4, 8, 4):
+        for i in range(blocks):
+            if i:
+                left, right, stride = x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :], 1
+            else:
+                left, right, stride = layers.conv_norm(x, 2, x.shape[1]), x, 2
+                left = layers.conv_norm_relu(left)
+            right = layers.conv_norm_relu(right)
+            right = layers.conv_norm_relu(layers.conv_norm(right, stride, right.shape[1]))
+            x = dealt(torch.cat([left, right], 1), 2)
+    return layers.conv_norm_relu(x)
+
+
+def small_bottleneck():
+    body, width = networks._resnet(8, (4, 8), (2, 2), networks._bottleneck, 3, 1)
+    return networks.Network(body, width, 10, 3)
+
+
+@pytest.mark.parametrize(
+    "make, transcription",
+    [
+        ("resnet14", lambda layers, x: basic(layers, x, (2, 2, 2), False)),
+        ("resnet8x4", lambda layers, x: basic(layers, x, (1, 1, 1), True)),
+        ("ResNet18", lambda layers, x: basic(layers, x, (2, 2, 2, 2), False)),
+        (small_bottleneck, lambda layers, x: bottleneck(layers, x, (2, 2))),
+        ("wrn-16-2", lambda layers, x: wide(layers, x, (2, 2, 2))),
+        ("vgg8", lambda layers, x: vgg(layers, x, (1, 1, 1, 1, 1))),
+        ("MobileNetV2", mobilenet),
+        ("ShuffleNetV1", shuffle_v1),
+        ("ShuffleNetV2", shuffle_v2),
+    ],
+)
+def test_equals_its_transcription(make, transcription):
+    torch.manual_seed(0)
+    network = make() if callable(make) else networks.build(make, 10)
+    network = network.double().eval()
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):  # statistics that are not those of the start
+            norm.running_mean.normal_(std=0.1)
+            norm.running_var.uniform_(0.5, 2)
+            norm.weight.data.uniform_(0.8, 1.5)
+            norm.bias.data.normal_(std=0.1)
+    # without this the signal of grouped convolutions fades, and differences with it
+    for layer in network.body.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in")
+    with torch.no_grad():
+        x, layers = images(2, side=16, dtype=torch.float64), Layers(network.body)
+        wanted = transcription(layers, x).mean(dim=(2, 3))
+        assert next(layers.convs, None) is None and next(layers.norms, None) is None
+        found = network.features(x)
+        assert wanted.std() > 1e-3
+        assert torch.allclose(found, wanted, rtol=1e-10, atol=1e-10)
+
+
 # ----- one contract for all -----
 
 

@@ -69,8 +69,12 @@ def test_pixels_are_the_images_less_the_mean_training_image():
     of_train, of_test = probes.pixels(train, test)
     assert torch.allclose(of_train.mean(dim=0), torch.zeros(24).double(), atol=1e-12)
     assert torch.allclose(of_test + train.mean(dim=0).flatten(), test.flatten(1), atol=1e-12)
-    with pytest.raises(ValueError, match="the rest alike"):
-        probes.pixels(train, test[:, :1])
+
+
+def test_images_of_two_shapes_are_refused():
+    for train, test in (((5, 2, 3, 4), (2, 1, 3, 4)), ((0, 1, 3, 4), (2, 1, 3, 4))):
+        with pytest.raises(ValueError, match="n at least 1, the rest alike"):
+            probes.pixels(torch.zeros(train), torch.zeros(test))
 
 
 # ----- nearest neighbours -----
@@ -298,6 +302,9 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
 
 def test_accuracy_is_the_share_of_equals():
     assert probes.accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2])) == 2 / 3
+
+
+def test_predictions_of_other_samples_are_refused():
     for wrong in (torch.tensor([0, 1]), torch.tensor([[0, 1, 2]])):
         with pytest.raises(ValueError, match="one of each for every sample"):
             probes.accuracy(wrong, torch.tensor([0, 1, 2]))

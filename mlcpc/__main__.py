@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m mlcpc boundary | staircase | records``."""
+"""Commands of the package: ``python -m mlcpc COMMAND``; ``--help`` lists them."""
 
 import argparse
 import ast
@@ -6,13 +6,22 @@ import shlex
 import sys
 import time
 from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
-from mlcpc import critics, estimation, exact, runs
+from mlcpc import critics, estimation, exact, images, pretraining, runs
 
 CODE = {
     "boundary": ["exact", "bounds.ml_cpc", "bounds.alpha_min"],
     "staircase": ["estimation.staircase", "estimation.summarise", "problems.staircase"],
+    "pretrain": [
+        *(f"pretraining.{name}" for name in ("pretrain", "features", "evaluate", "floors")),
+        *(f"probes.{name}" for name in ("features_of", "pixels", "knn", "linear_probe")),
+        *(f"probes.{name}" for name in ("spread", "effective_rank")),
+        *(f"images.{name}" for name in ("load", "view", "normalise", "Batches")),
+        *(f"networks.{name}" for name in ("build", "Projection")),
+        *("memory.KeyQueue", "bounds.ceiling"),
+    ],
 }
 
 
@@ -37,12 +46,31 @@ def main(arguments: list[str] | None = None) -> int:
         "--jobs", type=int, default=1, help="processes that share the seeds (default: 1)"
     )
     staircase.add_argument("--name", help="name of the record (default: staircase-TASK-CRITIC)")
+    pretrain = commands.add_parser(
+        "pretrain", help="train encoders on two views of images and write their record"
+    )
+    add_config(pretrain, pretraining.PretrainConfig)
+    pretrain.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
+    pretrain.add_argument("--data", help="folder of the images (default: where images.load looks)")
+    pretrain.add_argument("--name", help="name of the record (default: pretrain-DATASET-OBJECTIVE)")
+    probe = commands.add_parser(
+        "probe", help="ask what the features of a pretrained encoder know of the labels"
+    )
+    probe.add_argument("weights", type=Path, help="file that pretrain left in results/weights")
+    probe.add_argument("--dataset", help="name of the images (default: those of the pretraining)")
+    probe.add_argument("--data", help="folder of the images (default: where images.load looks)")
     commands.add_parser("records", help="list the records, and those that the code has outgrown")
     options = parser.parse_args(arguments)
     try:
-        run = {"boundary": _boundary, "staircase": _staircase, "records": _records}
+        run = {
+            "boundary": _boundary,
+            "staircase": _staircase,
+            "pretrain": _pretrain,
+            "probe": _probe,
+            "records": _records,
+        }
         run[options.command](options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -83,6 +111,7 @@ def command_of(name: str, config: Any) -> str:
 
 def _boundary(options: argparse.Namespace) -> None:
     config = config_from(options, exact.BoundaryConfig)
+    runs.check_name(options.name)
     cells = exact.boundary_cells(config)
     code = runs.code_hash(CODE["boundary"])
     begin = time.monotonic()
@@ -132,6 +161,7 @@ def _boundary(options: argparse.Namespace) -> None:
 def _staircase(options: argparse.Namespace) -> None:
     config = config_from(options, estimation.StaircaseConfig)
     name = options.name or f"staircase-{config.task}-{config.critic}"
+    runs.check_name(name)
     uses = [f"critics.{critics.CLASSES[config.critic]}", "bounds.split"]
     uses += {f"bounds.{estimation.FUNCTIONS[name.partition(':')[0]]}" for name in config.estimators}
     code = runs.code_hash([*CODE["staircase"], *uses])
@@ -150,6 +180,63 @@ def _staircase(options: argparse.Namespace) -> None:
     for path in scratch.iterdir():
         path.unlink()
     scratch.rmdir()
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    config = config_from(options, pretraining.PretrainConfig)
+    name = options.name or f"pretrain-{config.dataset}-{config.objective.replace('_', '-')}"
+    runs.check_name(name)
+    loss = pretraining.LOSSES[config.objective].__name__
+    code = runs.code_hash([*CODE["pretrain"], f"allpairs.{loss}"])
+    accelerator = pretraining.accelerator_for(config, options.device)
+    train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
+    if accelerator.is_main_process:
+        print(train, test, sep="\n")
+    scratch = runs.results() / f".{name}.partial"
+    done = [
+        pretraining.pretrain(config, seed, train, test, accelerator, scratch, progress=True)
+        for seed in config.seeds
+    ]
+    if not accelerator.is_main_process:
+        return
+    found = {"trained": []}
+    for each in done:
+        both = (pretraining.features(each.encoder.network, part, train) for part in (train, test))
+        found["trained"].append(pretraining.evaluate(*both, train, test, each.seed))
+        weights = runs.results() / "weights" / f"{name}-seed-{each.seed}.safetensors"
+        pretraining.save(weights, each, config, train.images.shape[1])
+        print(f"wrote {weights}")
+    found |= pretraining.floors(config, train, test)
+    _print_probes(found)
+    command = command_of("pretrain", config)
+    for option, value in (("device", options.device), ("name", options.name)):
+        if value not in (None, "cpu"):
+            command += f" --{option} {shlex.quote(value)}"
+    data = {
+        f"{each.name} {split}": each.sha256
+        for split, each in zip(images.SPLITS, (train, test), strict=True)
+    }
+    record = pretraining.record(config, done, found, name, command, code, data)
+    print(f"wrote {runs.write(record)}")
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
+
+
+def _probe(options: argparse.Namespace) -> None:
+    encoder, config = pretraining.load(options.weights)
+    name = options.dataset or config.dataset
+    train, test = (images.load(name, each, options.data) for each in images.SPLITS)
+    print(train, test, sep="\n")
+    both = (pretraining.features(encoder.network, part, train) for part in (train, test))
+    found = {"trained": [pretraining.evaluate(*both, train, test)]}
+    _print_probes(found | pretraining.floors(config, train, test))
+
+
+def _print_probes(found: dict[str, list[dict[str, float]]]) -> None:
+    for features_of, of_seeds in found.items():
+        for each in of_seeds:
+            print(f"{features_of:10}", *(f"{kind} {value:.4f}" for kind, value in each.items()))
 
 
 def _records(options: argparse.Namespace) -> None:

@@ -754,7 +754,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How :func:`two_views` draws a view; the defaults are those of the authors' code.
+    """How :func:`view` draws; the defaults are those of the authors' code.
 
     Args:
         crop_low: least share of the area that a crop keeps; 1 crops nothing.
@@ -786,18 +786,18 @@ class ViewConfig:
                 raise ValueError(f"{name} is {value}; valid: 0 to 1")
 
 
-def two_views(
+def view(
     images: Tensor,
     mean: Float[Tensor, " channels"],
     std: Float[Tensor, " channels"],
     generator: torch.Generator,
     config: ViewConfig = ViewConfig(),
-) -> tuple[Float[Tensor, "n channels height width"], Float[Tensor, "n channels height width"]]:
-    """Two augmented views of a batch, on its device: crop, jitter, grayscale, flip, normalise.
+) -> Float[Tensor, "n channels height width"]:
+    """An augmented view of each image, on its device: crop, jitter, grayscale, flip, normalise.
 
-    Each image of each view has its own crop, flip and jitter; the order of the jitter's steps is
-    one for the call. The same generator state gives the same views: the draws are made on the CPU,
-    from a seed that is drawn from the generator, and torch's own generator is left as it was.
+    Each image has its own crop, flip and jitter; the order of the jitter's steps is one for the
+    call. The same generator state gives the same view: the draws are made on the CPU, from a seed
+    that is drawn from the generator, and torch's own generator is left as it was.
 
     Args:
         images: uint8 (n, C, H, W); C = 3 is colour, any other number is not.
@@ -807,7 +807,7 @@ def two_views(
         config: what is drawn.
 
     Returns:
-        two float batches of the shape of images.
+        a float batch of the shape of images.
 
     Raises:
         ValueError: images that are not uint8 (n, C, H, W), mean or std of another length.
@@ -818,12 +818,26 @@ def two_views(
     _check_images(images)
     augment = _augmentation(config, images.shape[1] == 3, tuple(images.shape[-2:]))
     seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
-    pixels = _unit(images)
     # kornia draws from torch's CPU generator. Not torch.manual_seed: it would seed the GPUs too.
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        views = augment(torch.cat([pixels, pixels]))
-    first, second = _standardised(views, mean, std).chunk(2)
+        seen = augment(_unit(images))
+    return _standardised(seen, mean, std)
+
+
+def two_views(
+    images: Tensor,
+    mean: Float[Tensor, " channels"],
+    std: Float[Tensor, " channels"],
+    generator: torch.Generator,
+    config: ViewConfig = ViewConfig(),
+) -> tuple[Float[Tensor, "n channels height width"], Float[Tensor, "n channels height width"]]:
+    """Two views of each image, drawn as one :func:`view` of the batch twice over.
+
+    Arguments and errors as there.
+    """
+    _check_images(images)
+    first, second = view(torch.cat([images, images]), mean, std, generator, config).chunk(2)
     return first, second
 
 

@@ -61,14 +61,7 @@ class Record:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema is {self.schema!r}; valid: {SCHEMA}")
-        if (
-            not self.name
-            or not self.name.replace("-", "").isalnum()
-            or self.name.lower() != self.name
-        ):
-            raise ValueError(
-                f"name is {self.name!r}; valid: lower case letters, digits and hyphens"
-            )
+        check_name(self.name)
         if self.profile not in PROFILES:
             raise ValueError(f"profile is {self.profile!r}; valid: {', '.join(PROFILES)}")
         for key in ("config", "metrics", "arrays", "provenance"):
@@ -84,6 +77,16 @@ class Record:
             json.dumps(asdict(self), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"record {self.name} can not be written as JSON: {error}") from None
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no record can have; to be asked before work that it would lose.
+
+    Raises:
+        ValueError: anything but lower case letters, digits and hyphens.
+    """
+    if not name or not name.replace("-", "").isalnum() or name.lower() != name:
+        raise ValueError(f"name is {name!r}; valid: lower case letters, digits and hyphens")
 
 
 def metric(values: Iterable[float], unit: str) -> dict:

@@ -19,13 +19,14 @@ ALLOWED = {
     "figures": set(),
     "runs": set(),
     "estimation": {"critics", "problems", "bounds", "runs"},
+    "consistency": {"critics", "estimation", "images", "runs", "bounds", "problems"},
     "images": set(),
     "networks": set(),
     "memory": set(),
     "probes": {"images", "networks"},
     "shapes": set(),
 }
-ALLOWED["pretraining"] = set(ALLOWED)
+ALLOWED["pretraining"] = {"allpairs", "images", "memory", "networks", "probes", "runs"}
 ALLOWED["distillation"] = set(ALLOWED)
 ALLOWED["__init__"] = ALLOWED["__main__"] = set(ALLOWED)
 

@@ -162,7 +162,8 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
     .. math:: s ← (1 - λ)\, s + λ\, \frac1G \sum_g s_g
 
     with momentum λ and s_g the mean, or the unbiased variance, of group g. In evaluation it is
-    plain batch normalisation.
+    plain batch normalisation. It works on contiguous images: those that are ``channels_last`` are
+    copied, which costs more than that order of memory saves.
 
     Args:
         channels: C of images (n, C, h, w).

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlcpc.networks import Network
 from mlcpc.shapes import Float, Int, Tensor
 
 TrainFeatures = Float[Tensor, "train d"]
@@ -32,7 +31,7 @@ TestImages = Float[Tensor, "test channels height width"]
 # Penalties that the linear probe tries, from strong to weak: λ/2 on the squared weights beside the
 # mean cross entropy, with features of unit variance.
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-# A fit has converged when no derivative of the mean cross entropy is above this. On pixels of
+# A fit has converged when no derivative of its objective is above this. On pixels of
 # Fashion-MNIST a tenth of it takes three times the steps and moves the accuracy by 0.0003.
 TOLERANCE = 1e-3
 # Similarities that the nearest neighbours hold at once: 64 MiB of float32.
@@ -40,13 +39,13 @@ SIMILARITIES = 2**24
 
 
 def features_of(
-    network: Network, images: Images | Iterable[Images], batch: int = 500
+    network: nn.Module, images: Images | Iterable[Images], batch: int = 500
 ) -> Float[Tensor, "n d"]:
     """Features of images, by a network in evaluation mode, without gradients.
 
     Args:
-        network: its ``features`` are taken; every part of it is afterwards in the mode in which
-            it was.
+        network: with a method ``features``, as :class:`mlcpc.networks.Network`. Every part of it is
+            afterwards in the mode in which it was.
         images: (n, channels, height, width), cut into batches here; or batches one by one, where
             all images prepared at once would take too much memory.
         batch: images at once.

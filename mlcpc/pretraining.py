@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -322,7 +321,7 @@ class _Run:
             config.queue if config.negatives == "queue" else 1,
             config.dim,
             len(train) if config.negatives == "queue" else None,
-            _generator(seed),
+            runs.generator(seed),
         ).to(device)
         self.loss = LOSSES[config.objective](
             config.temperature,
@@ -354,7 +353,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.encoder.train()
-        order = images.Batches(len(self.train), config.batch, _generator(self.seed, self.epoch))
+        order = images.Batches(len(self.train), config.batch, runs.generator(self.seed, self.epoch))
         sums = {}
         for step, index in enumerate(order):
             parts = self._step(index, step, path)
@@ -407,7 +406,9 @@ class _Run:
                 moving.lerp_(new, 1 - keep)
         # Keys are shuffled among the groups, so that none shares its group with its query.
         if self.config.norm_groups > 1:
-            order = torch.randperm(len(index), generator=_generator(self.seed, self.epoch, step))
+            order = torch.randperm(
+                len(index), generator=runs.generator(self.seed, self.epoch, step)
+            )
         else:
             order = torch.arange(len(index))
         queries = self._views(index, step, "query")
@@ -435,7 +436,7 @@ class _Run:
                 self.train.images[index[group::groups].to(self.train.images.device)],
                 self.train.mean,
                 self.train.std,
-                _generator(self.seed, self.epoch, step, group, ("query", "key").index(which)),
+                runs.generator(self.seed, self.epoch, step, group, ("query", "key").index(which)),
                 self.config.views(),
             )
             if found is None:
@@ -466,18 +467,6 @@ class _Run:
         predicted = probes.knn(learned, self.train.labels, asked)
         return probes.accuracy(predicted, self.test.labels)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """All state, by name; the same tensors that training changes."""
-        named = {}
-        for name in ("encoder", "key_encoder", "queue", "loss"):
-            state = getattr(self, name).state_dict()
-            named |= {f"{name}.{key}": value for key, value in state.items()}
-        for i, parameter in enumerate(self.encoder.parameters()):
-            state = self.optimiser.state.get(parameter, {})
-            if (momentum := state.get("momentum_buffer")) is not None:
-                named[f"momentum.{i}"] = momentum
-        return named
-
     def _header(self) -> dict:
         config = {key: value for key, value in asdict(self.config).items() if key != "seeds"}
         return {
@@ -486,26 +475,23 @@ class _Run:
             "data": [self.train.sha256, self.test.sha256],
         }
 
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "encoder": self.encoder,
+            "key_encoder": self.key_encoder,
+            "queue": self.queue,
+            "loss": self.loss,
+        }
+
     def save(self, path: Path) -> None:
         if self.rank == 0:
-            tensors = {name: value.detach().cpu() for name, value in self._tensors().items()}
             scaler = self.accelerator.scaler  # of float16
             progress = [self.epoch, self.epochs, scaler.state_dict() if scaler else None]
-            state = self._header() | {"progress": progress}
-            runs.save_state(path, tensors, state)
+            runs.save_training(path, self._modules(), self.optimiser, self._header(), progress)
         self.accelerator.wait_for_everyone()
 
     def resume(self, path: Path) -> None:
-        tensors, header = runs.load_state(path)
-        progress = header.pop("progress", None)
-        if progress is None or header != self._header():
-            differing = runs.differences(self._header(), header)
-            raise ValueError(f"{path} is of another run: {differing or 'no progress'}")
-        for parameter in self.encoder.parameters():
-            self.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        with torch.no_grad():
-            for name, value in self._tensors().items():
-                value.copy_(tensors[name])
+        progress = runs.resume_training(path, self._modules(), self.optimiser, self._header())
         self.epoch, self.epochs, scale = progress
         if scale:
             self.accelerator.scaler.load_state_dict(scale)
@@ -643,9 +629,3 @@ def _first_encoder(config: PretrainConfig, seed: int, in_channels: int) -> Encod
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         return Encoder(config, in_channels)
-
-
-def _generator(*key: int) -> torch.Generator:
-    """A generator of its own for each key, such as (seed, epoch, step)."""
-    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(seed[0]))

@@ -379,6 +379,79 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, state
 
 
+def save_training(
+    path: Path,
+    modules: dict[str, torch.nn.Module],
+    optimiser: torch.optim.Optimizer,
+    header: dict,
+    progress: list,
+) -> None:
+    """Write a checkpoint of modules and the momentum of their optimiser (SGD).
+
+    Args:
+        path: the file.
+        modules: name → module; all of its state is kept.
+        optimiser: of parameters in any of the modules.
+        header: what the run is; :func:`resume_training` refuses another one.
+        progress: how far it is, as JSON holds it.
+    """
+    tensors = {
+        name: value.detach().cpu() for name, value in _training_state(modules, optimiser).items()
+    }
+    save_state(path, tensors, header | {"progress": progress})
+
+
+def resume_training(
+    path: Path,
+    modules: dict[str, torch.nn.Module],
+    optimiser: torch.optim.Optimizer,
+    header: dict,
+) -> list:
+    """Fill modules and optimiser from a checkpoint, and return its progress.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or one of a run with another header; nothing is filled.
+    """
+    tensors, found = load_state(path)
+    progress = found.pop("progress", None)
+    if progress is None or found != json.loads(json.dumps(header)):
+        raise ValueError(f"{path} is of another run: {differences(header, found) or 'no progress'}")
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    with torch.no_grad():
+        for name, value in _training_state(modules, optimiser).items():
+            value.copy_(tensors[name])
+    return progress
+
+
+def _training_state(
+    modules: dict[str, torch.nn.Module], optimiser: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """All state by name; the same tensors that training changes."""
+    named = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
+    for place, parameter in enumerate(parameters):
+        momentum = optimiser.state.get(parameter, {}).get("momentum_buffer")
+        if momentum is not None:
+            named[f"momentum.{place}"] = momentum
+    return named
+
+
+def generator(*key: int) -> torch.Generator:
+    """A random generator of its own for each key, such as (seed, epoch, step), on the CPU.
+
+    Draws that follow from a key need no state in a checkpoint, and are the same on every rank.
+    """
+    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed[0]))
+
+
 def differences(ours: dict, theirs: dict) -> str:
     """What two nested dictionaries hold differently: ``config.steps: 5 here, 6 there``."""
     found = []

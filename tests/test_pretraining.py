@@ -121,19 +121,19 @@ def written_out(config, seed, train, steps):
     encoder = pretraining._first_encoder(config, seed, 1).train()
     moving = copy.deepcopy(encoder)
     queue = pretraining.memory.KeyQueue(
-        config.queue, config.dim, generator=pretraining._generator(seed)
+        config.queue, config.dim, generator=runs.generator(seed)
     ).keys
     optimiser = torch.optim.SGD(
         encoder.parameters(), config.learning_rate, config.sgd_momentum,
         weight_decay=config.weight_decay,
     )  # fmt: skip
-    order = torch.randperm(len(train), generator=pretraining._generator(seed, 0))
+    order = torch.randperm(len(train), generator=runs.generator(seed, 0))
     bound_of = {"cpc": bounds.cpc, "ml_cpc": bounds.ml_cpc}[config.objective]
     for step in range(steps):
         index = order[step * config.batch : (step + 1) * config.batch]
 
         def view(which, step=step, index=index):
-            generator = pretraining._generator(seed, 0, step, 0, which)
+            generator = runs.generator(seed, 0, step, 0, which)
             of = train.images[index]
             return images.view(of, train.mean, train.std, generator, config.views())
 

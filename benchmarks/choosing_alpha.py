@@ -126,6 +126,13 @@ def sweep(config: SweepConfig, scratch: Path, progress: bool = True) -> tuple[di
     return metrics, warnings, seconds
 
 
+def profile_of(config: SweepConfig) -> str:
+    """A run as long as that of the book, with as many seeds, is "full"."""
+    least = SweepConfig()
+    long = config.steps >= least.steps and len(config.seeds) >= len(least.seeds)
+    return "full" if long else "quick"
+
+
 def command_of(config: SweepConfig, name: str) -> str:
     changed = [
         f"--{each.name} {shlex.quote(str(getattr(config, each.name)))}"
@@ -152,11 +159,10 @@ def main(arguments: list[str] | None = None) -> int:
     digest = hashlib.sha256(content).hexdigest()[:12]
     scratch = runs.results() / f".{options.name}-{digest}.partial"
     metrics, warnings, seconds = sweep(config, scratch)
-    full = config.steps >= 1200 and len(config.seeds) >= 3
     record = runs.Record(
         name=options.name,
         chapter="10_choosing_alpha",
-        profile="full" if full else "quick",
+        profile=profile_of(config),
         command=command_of(config, options.name),
         config=json.loads(json.dumps(asdict(config))),
         seeds=list(config.seeds),

@@ -59,6 +59,23 @@ def test_names_of_estimators_keep_the_weight(benchmark):
         assert kept == benchmark.weights(staircase.batch, benchmark.SweepConfig().ratios)
 
 
+def test_staircases_are_trained_as_the_sweep_says(benchmark):
+    config = benchmark.SweepConfig(**SMALL)
+    staircases = list(config.staircases())
+    for staircase in staircases:
+        for name in ("levels", "steps", "seeds", "width", "depth", "learning_rate"):
+            assert getattr(staircase, name) == getattr(config, name)
+    places = [((each.task, each.dim), each.batch) for each in staircases]
+    assert places == [(task, batch) for task in config.tasks for batch in config.batches]
+
+
+def test_a_shorter_sweep_is_quick(benchmark):
+    config = benchmark.SweepConfig()
+    assert benchmark.profile_of(config) == "full"
+    for shorter in ({"steps": config.steps - 1}, {"seeds": config.seeds[1:]}):
+        assert benchmark.profile_of(dataclasses.replace(config, **shorter)) == "quick"
+
+
 def test_the_halves_differ_in_task_and_dimension(benchmark):
     tasks = benchmark.SweepConfig().tasks
     assert all(task in problems.STAIRCASES for task, _ in tasks)
@@ -101,6 +118,7 @@ def test_the_command_in_a_record_makes_it_again(benchmark, results):
     (results / "small.json").unlink()
     python, script, *arguments = shlex.split(record.command)
     assert (python, script) == ("python", "benchmarks/choosing_alpha.py")
+    assert arguments == [*ARGUMENTS, "--name", "small"]
     benchmark.main(arguments)
     assert runs.read("small", results).metrics == record.metrics
 

@@ -92,7 +92,7 @@ def test_moments_are_those_of_all_pixels():
 
 def test_constant_channel_has_no_std():
     made = ImageSet(
-        torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([0, 1]), "ab", "n", "s"
+        torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), "n", "s"
     )
     with pytest.raises(ValueError, match="constant channel"):
         made.std  # noqa: B018

@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlcpc import critics, estimation, exact, images, pretraining, runs
+from mlcpc import critics, distillation, estimation, exact, images, pretraining, runs
 
 CODE = {
     "boundary": ["exact", "bounds.ml_cpc", "bounds.alpha_min"],
@@ -21,6 +21,13 @@ CODE = {
         *(f"images.{name}" for name in ("load", "view", "normalise", "Batches")),
         *(f"networks.{name}" for name in ("build", "Projection")),
         *("memory.KeyQueue", "bounds.ceiling"),
+    ],
+    "distill": [
+        *(f"distillation.{name}" for name in ("distill", "classifier", "accuracy", "WEIGHTS")),
+        *(f"images.{name}" for name in ("load", "shifted", "normalise", "Batches")),
+        *(f"networks.{name}" for name in ("build", "Projection")),
+        *(f"memory.{name}" for name in ("SampleMemory", "OtherClasses")),
+        *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "ceiling")),
     ],
 }
 
@@ -53,6 +60,15 @@ def main(arguments: list[str] | None = None) -> int:
     pretrain.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
     pretrain.add_argument("--data", help="folder of the images (default: where images.load looks)")
     pretrain.add_argument("--name", help="name of the record (default: pretrain-DATASET-OBJECTIVE)")
+    distill = commands.add_parser(
+        "distill", help="train students of a teacher, plain ones beside them, and write the record"
+    )
+    add_config(distill, distillation.DistillConfig)
+    distill.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
+    distill.add_argument("--data", help="folder of the images (default: where images.load looks)")
+    distill.add_argument(
+        "--name", help="name of the record (default: distill-DATASET-PAIR-OBJECTIVE)"
+    )
     probe = commands.add_parser(
         "probe", help="ask what the features of a pretrained encoder know of the labels"
     )
@@ -66,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
             "boundary": _boundary,
             "staircase": _staircase,
             "pretrain": _pretrain,
+            "distill": _distill,
             "probe": _probe,
             "records": _records,
         }
@@ -107,6 +124,27 @@ def command_of(name: str, config: Any) -> str:
         if value != getattr(type(config)(), key)
     ]
     return " ".join([f"python -m mlcpc {name}", *changed])
+
+
+def _full_command(name: str, config: Any, options: argparse.Namespace) -> str:
+    """The command with its device and the name of its record, where they are not the defaults."""
+    command = command_of(name, config)
+    for option in ("device", "name"):
+        if (value := getattr(options, option)) not in (None, "cpu"):
+            command += f" --{option} {shlex.quote(value)}"
+    return command
+
+
+def _hashes(train: images.ImageSet, test: images.ImageSet) -> dict[str, str]:
+    """What a record says of its data."""
+    named = zip(images.SPLITS, (train, test), strict=True)
+    return {f"{each.name} {split}": each.sha256 for split, each in named}
+
+
+def _remove(scratch: Path) -> None:
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
 
 
 def _boundary(options: argparse.Namespace) -> None:
@@ -169,17 +207,12 @@ def _staircase(options: argparse.Namespace) -> None:
     curves = estimation.staircase(
         config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
     )
-    command = command_of("staircase", config)
-    for option in ("device", "name"):
-        if (value := getattr(options, option)) not in (None, "cpu"):
-            command += f" --{option} {shlex.quote(value)}"
+    command = _full_command("staircase", config, options)
     record = estimation.record(curves, name, command, code)
     print(f"wrote {runs.write(record)}")
     for line in record.arrays["warnings"]:
         print(f"    {line}")
-    for path in scratch.iterdir():
-        path.unlink()
-    scratch.rmdir()
+    _remove(scratch)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -208,19 +241,46 @@ def _pretrain(options: argparse.Namespace) -> None:
         print(f"wrote {weights}")
     found |= pretraining.floors(config, train, test)
     _print_probes(found)
-    command = command_of("pretrain", config)
-    for option, value in (("device", options.device), ("name", options.name)):
-        if value not in (None, "cpu"):
-            command += f" --{option} {shlex.quote(value)}"
-    data = {
-        f"{each.name} {split}": each.sha256
-        for split, each in zip(images.SPLITS, (train, test), strict=True)
-    }
+    command = _full_command("pretrain", config, options)
+    data = _hashes(train, test)
     record = pretraining.record(config, done, found, name, command, code, data)
     print(f"wrote {runs.write(record)}")
-    for path in scratch.iterdir():
-        path.unlink()
-    scratch.rmdir()
+    _remove(scratch)
+
+
+def _distill(options: argparse.Namespace) -> None:
+    config = config_from(options, distillation.DistillConfig)
+    name = options.name or "-".join(
+        ["distill", config.dataset, config.pair.lower(), config.objective.replace("_", "-")]
+    )
+    runs.check_name(name)
+    code = runs.code_hash(CODE["distill"])
+    train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
+    print(train, test, sep="\n")
+    weights, scratch = runs.results() / "weights", runs.results() / f".{name}.partial"
+
+    def kept(network: str, seed: int) -> distillation.Classifier:
+        return distillation.kept_classifier(
+            config, network, seed, train, test, weights, options.device, progress=True
+        )
+
+    teacher = kept(config.teacher, config.teacher_seed)
+    plain = [kept(config.student, seed) for seed in config.seeds]
+    students = [
+        distillation.distill(
+            config, seed, teacher.network, train, test, options.device, scratch, progress=True
+        )
+        for seed in config.seeds
+    ]
+    command = _full_command("distill", config, options)
+    data = _hashes(train, test)
+    record = distillation.record(config, students, plain, teacher, name, command, code, data)
+    for key, found in record.metrics.items():
+        print(f"{key:25}", *(f"{value:.4f}" for value in found["values"]))
+    for line in record.arrays["warnings"]:
+        print(f"warning: {line}")
+    print(f"wrote {runs.write(record)}")
+    _remove(scratch)
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -817,12 +817,7 @@ def view(
     """
     _check_images(images)
     augment = _augmentation(config, images.shape[1] == 3, tuple(images.shape[-2:]))
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
-    # kornia draws from torch's CPU generator. Not torch.manual_seed: it would seed the GPUs too.
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
-        seen = augment(_unit(images))
-    return _standardised(seen, mean, std)
+    return _drawn(images, mean, std, generator, augment)
 
 
 def two_views(
@@ -841,6 +836,29 @@ def two_views(
     return first, second
 
 
+def shifted(
+    images: Tensor,
+    mean: Float[Tensor, " channels"],
+    std: Float[Tensor, " channels"],
+    generator: torch.Generator,
+    padding: int = 4,
+    flip: float = 0.5,
+) -> Float[Tensor, "n channels height width"]:
+    """Images for a classifier: each shifted by up to ``padding`` pixels, flipped, normalised.
+
+    Draws and errors as in :func:`view`; what moves in from outside is black.
+
+    Args:
+        images, mean, std, generator: as in :func:`view`.
+        padding: most pixels of a shift, in height and in width.
+        flip: chance of a horizontal flip.
+
+    Source: He et al. 2016, arXiv 1512.03385, section 4.2.
+    """
+    _check_images(images)
+    return _drawn(images, mean, std, generator, _shift(padding, flip, tuple(images.shape[-2:])))
+
+
 def normalise(
     images: Tensor, mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]
 ) -> Float[Tensor, "n channels height width"]:
@@ -850,6 +868,17 @@ def normalise(
     """
     _check_images(images)
     return _standardised(_unit(images), mean, std)
+
+
+def _drawn(
+    images: Tensor, mean: Tensor, std: Tensor, generator: torch.Generator, augment: torch.nn.Module
+) -> Tensor:
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    # kornia draws from torch's CPU generator. Not torch.manual_seed: it would seed the GPUs too.
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        seen = augment(_unit(images))
+    return _standardised(seen, mean, std)
 
 
 def _unit(images: Tensor) -> Tensor:
@@ -880,6 +909,18 @@ def _augmentation(config: ViewConfig, colour: bool, size: tuple[int, int]) -> to
         steps.append(kornia.RandomGrayscale(p=config.grayscale))
     steps.append(kornia.RandomHorizontalFlip(p=config.flip))
     return torch.nn.Sequential(*steps)
+
+
+@lru_cache(maxsize=32)
+def _shift(padding: int, flip: float, size: tuple[int, int]) -> torch.nn.Module:
+    if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+        raise ValueError(f"padding is {padding!r}; valid: an integer of at least 0")
+    if not 0 <= flip <= 1:
+        raise ValueError(f"flip is {flip}; valid: 0 to 1")
+    kornia = _needs("kornia.augmentation", "augmentation")
+    # "slice" moves whole pixels; "resample" would weigh neighbours, by a rounding error.
+    crop = kornia.RandomCrop(size, padding=padding, cropping_mode="slice")
+    return torch.nn.Sequential(crop, kornia.RandomHorizontalFlip(p=flip))
 
 
 # ---------------------------------------------------------------------------------------------

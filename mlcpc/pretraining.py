@@ -315,7 +315,10 @@ class _Run:
         # A rank normalises its own groups alone.
         local = replace(config, norm_groups=config.norm_groups // self.ranks)
         self.encoder = _first_encoder(local, seed, train.images.shape[1])
-        self.encoder = self.encoder.to(device, memory_format=torch.channels_last)
+        # Images whose channels lie together are faster, but groups would be copied back and forth.
+        together = local.norm_groups == 1
+        self.layout = torch.channels_last if together else torch.contiguous_format
+        self.encoder = self.encoder.to(device, memory_format=self.layout)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.queue = memory.KeyQueue(
             config.queue if config.negatives == "queue" else 1,
@@ -442,7 +445,7 @@ class _Run:
             if found is None:
                 found = seen.new_empty(len(index) // self.ranks, *seen.shape[1:])
             found[(group - self.rank) // self.ranks :: groups // self.ranks] = seen
-        return found.contiguous(memory_format=torch.channels_last)
+        return found.contiguous(memory_format=self.layout)
 
     def _of_all_ranks(self, rows: Tensor) -> Tensor:
         """Rows of the whole batch, in its order, from every rank's rows."""

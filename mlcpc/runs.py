@@ -452,6 +452,12 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed[0]))
 
 
+def state_hash(module: torch.nn.Module) -> str:
+    """sha256 of all state of a module: which weights a run was given."""
+    state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    return _state_checksum({name: value.contiguous() for name, value in state.items()}, "")
+
+
 def differences(ours: dict, theirs: dict) -> str:
     """What two nested dictionaries hold differently: ``config.steps: 5 here, 6 there``."""
     found = []

@@ -27,7 +27,7 @@ ALLOWED = {
     "shapes": set(),
 }
 ALLOWED["pretraining"] = {"allpairs", "images", "memory", "networks", "probes", "runs"}
-ALLOWED["distillation"] = set(ALLOWED)
+ALLOWED["distillation"] = {"bounds", "images", "memory", "networks", "runs"}
 ALLOWED["__init__"] = ALLOWED["__main__"] = set(ALLOWED)
 
 

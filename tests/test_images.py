@@ -770,3 +770,37 @@ def test_wheel_holds_the_subset_and_its_licence(tmp_path):
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as inside:
         for path in (ROOT / "mlcpc/data").iterdir():
             assert inside.read(f"mlcpc/data/{path.name}") == path.read_bytes()
+
+
+def test_shifted_images_are_crops_of_padded_ones():
+    """Each is one of the 25 crops of its image with two black pixels around, or that flipped."""
+    whole = torch.randint(256, (30, 1, 6, 5), dtype=torch.uint8, generator=generator())
+    zero, one = torch.zeros(1), torch.ones(1)
+    found = images.shifted(whole, zero, one, generator(1), padding=2, flip=0.5)
+    padded = torch.nn.functional.pad(whole, (2, 2, 2, 2)) / 255
+    seen = set()
+    for each, wide in zip(found, padded, strict=True):
+        crops = {
+            (top, left, flipped): crop.flip(-1) if flipped else crop
+            for top in range(5)
+            for left in range(5)
+            for flipped in (False, True)
+            for crop in [wide[:, top : top + 6, left : left + 5]]
+        }
+        fitting = [key for key, crop in crops.items() if torch.allclose(each, crop, atol=1e-6)]
+        assert fitting
+        seen.add(fitting[0])
+    assert len({key[:2] for key in seen}) > 10 and {key[2] for key in seen} == {False, True}
+    again = images.shifted(whole, zero, one, generator(1), padding=2, flip=0.5)
+    assert torch.equal(found, again)
+    still = images.shifted(whole, zero, one, generator(), padding=0, flip=0.0)
+    assert torch.allclose(still, whole / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, message", [({"padding": -1}, "padding is -1"), ({"flip": 1.5}, "flip is 1.5")]
+)
+def test_bad_shifts_are_named(change, message):
+    whole = torch.zeros(2, 1, 6, 6, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=message):
+        images.shifted(whole, torch.zeros(1), torch.ones(1), generator(), **change)

@@ -1,0 +1,714 @@
+r"""Teach a small network what a large one knows: KD, CRD, CPC and ML-CPC.
+
+The loss of a student is
+
+    r · cross entropy  +  a · KD  +  b · contrast
+
+KD (Hinton et al. 2015) compares softened logits. Contrast compares embeddings: what teacher and
+student say of one image must be told from what they say of images of other classes. It is CRD
+(Tian et al. 2020), CPC or ML-CPC, in both directions, with one memory slot for each image.
+
+:func:`distill` trains a student; :func:`classifier` trains a network on labels alone, which gives
+the teachers, and the plain students that every row of a table needs beside it.
+"""
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mlcpc import bounds, images, memory, networks, runs
+from mlcpc.shapes import Float, Tensor
+
+Logits = Float[Tensor, "n classes"]
+Positive = Float[Tensor, "n"]
+Negative = Float[Tensor, "n k"]
+
+# The 13 teachers and students of the literature, named teacher-student.
+PAIRS = {
+    f"{teacher}-{student}": (teacher, student)
+    for teacher, student in (
+        ("wrn-40-2", "wrn-16-2"),
+        ("wrn-40-2", "wrn-40-1"),
+        ("resnet56", "resnet20"),
+        ("resnet110", "resnet20"),
+        ("resnet110", "resnet32"),
+        ("resnet32x4", "resnet8x4"),
+        ("vgg13", "vgg8"),
+        ("vgg13", "MobileNetV2"),
+        ("ResNet50", "MobileNetV2"),
+        ("ResNet50", "vgg8"),
+        ("resnet32x4", "ShuffleNetV1"),
+        ("resnet32x4", "ShuffleNetV2"),
+        ("wrn-40-2", "ShuffleNetV1"),
+    )
+}
+# Objective -> weights r, a, b where none are named.
+WEIGHTS = {
+    "kd": (0.1, 0.9, 0.0),  # scripts of Tian et al. 2020, their code
+    "crd": (1.0, 0.0, 0.8),  # the same
+    # The scripts of Song & Ermon 2020 say b = 0, which is plain KD; CRD's weights are our choice.
+    "cpc": (1.0, 0.0, 0.8),
+    "ml_cpc": (1.0, 0.0, 0.8),
+}
+OBJECTIVES = tuple(WEIGHTS)
+# Step sizes of the literature: 0.05, and a fifth of it for these.
+_SLOW = ("MobileNetV2", "ShuffleNetV1", "ShuffleNetV2")
+
+
+# ---------------------------------------------------------------------------------------------
+# The losses
+# ---------------------------------------------------------------------------------------------
+
+
+def kd_loss(student: Logits, teacher: Logits, temperature: float = 4.0) -> Float[Tensor, ""]:
+    r"""Knowledge distillation: softened predictions must agree.
+
+    .. math:: T^2 \frac1n \sum_i \mathrm{KL}\big(\mathrm{softmax}(t_i / T) \,\|\,
+              \mathrm{softmax}(s_i / T)\big)
+
+    Args:
+        student, teacher: logits s and t, (n, classes).
+        temperature: T > 0. T² keeps the size of the gradient when T grows.
+
+    Returns:
+        the loss in nats, 0 where the predictions agree.
+
+    Raises:
+        ValueError: shapes that differ, T not in (0, ∞).
+
+    Source: Hinton, Vinyals & Dean 2015, arXiv 1503.02531; T = 4 is Tian et al. 2020.
+    """
+    if student.shape != teacher.shape or student.dim() != 2:
+        raise ValueError(
+            f"student has shape {tuple(student.shape)}, teacher {tuple(teacher.shape)}; "
+            "valid: (n, classes) twice"
+        )
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}; valid: temperature > 0")
+    logs = [(each / temperature).log_softmax(1) for each in (student, teacher)]
+    divergence = nn.functional.kl_div(*logs, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence
+
+
+def crd_loss(
+    positive: Positive, negative: Negative, samples: int, log_scale: float | Tensor
+) -> Float[Tensor, ""]:
+    r"""Contrastive representation distillation: is a pair of one image, or noise?
+
+    .. math:: -\frac1n \sum_i \Big[ \log \frac{h(s_i)}{h(s_i) + K/N}
+              + \sum_{k=1}^K \log \frac{K/N}{h(s_{ik}) + K/N} \Big], \qquad h(s) = e^s / Z
+
+    Args:
+        positive: scores s_i, (n,), cosines over the temperature.
+        negative: scores s_ik of K others, (n, K).
+        samples: N images in the memory; noise draws each with chance 1/N.
+        log_scale: log Z, a constant that the literature sets in the first batch.
+
+    Returns:
+        the loss in nats, above 0.
+
+    Raises:
+        ValueError: shapes that do not fit, samples below 1.
+
+    Source: Tian, Krishnan & Isola 2020, arXiv 1910.10699, equations 9 to 11, after Gutmann &
+    Hyvärinen 2010. Their code adds 1e-7 to each denominator.
+    """
+    if positive.dim() != 1 or negative.dim() != 2 or len(positive) != len(negative):
+        raise ValueError(
+            f"positive has shape {tuple(positive.shape)}, negative {tuple(negative.shape)}; "
+            "valid: (n,) and (n, K)"
+        )
+    if samples < 1 or not negative.shape[1]:
+        raise ValueError(
+            f"samples is {samples}, of {negative.shape[1]} negatives; valid: 1 or more of both"
+        )
+    # log h − log(K/N): above zero where data are likelier than noise
+    shift = log_scale + math.log(negative.shape[1] / samples)
+    recognised = nn.functional.logsigmoid(positive - shift)
+    rejected = nn.functional.logsigmoid(shift - negative).sum(1)
+    return -(recognised + rejected).mean()
+
+
+def contrast_loss(
+    objective: str,
+    positive: Positive,
+    negative: Negative,
+    alpha: float = 1.0,
+    samples: int = 0,
+    log_scale: float | Tensor = 0.0,
+) -> Float[Tensor, ""]:
+    r"""The contrast of one direction: :func:`crd_loss`, or ceiling minus bound.
+
+    .. math:: \log \tfrac mα - L_α \quad\text{or}\quad \log \tfrac mα - J_α
+
+    of :func:`mlcpc.bounds.cpc` and :func:`mlcpc.bounds.ml_cpc`, whose values no constant added to
+    all scores changes.
+
+    Args:
+        objective: crd, cpc or ml_cpc.
+        positive, negative: scores, (n,) and (n, m − 1).
+        alpha: weight of the positives, for cpc and ml_cpc.
+        samples, log_scale: N and log Z, for crd.
+
+    Raises:
+        ValueError: an unknown objective, shapes that do not fit, α outside (0, m].
+    """
+    if objective == "crd":
+        return crd_loss(positive, negative, samples, log_scale)
+    if objective not in ("cpc", "ml_cpc"):
+        raise ValueError(f"objective is {objective!r}; valid: crd, cpc, ml_cpc")
+    bound_of = bounds.cpc if objective == "cpc" else bounds.ml_cpc
+    value = bound_of(positive, negative, alpha)
+    return bounds.ceiling(negative.shape[1] + 1, alpha) - value
+
+
+class Contrast(nn.Module):
+    """Projections and memories of a teacher and a student, and the contrast of both directions.
+
+    A student's embedding is held against the memory of the teacher's, and a teacher's against the
+    memory of the student's. Each image's positive is its own slot.
+
+    Args:
+        config: objective, sizes, temperature, momentum, negatives.
+        teacher_dim, student_dim: lengths of their features.
+        labels: class of each training image, (N,).
+        generator: of the first vectors of the memories.
+    """
+
+    def __init__(
+        self,
+        config: "DistillConfig",
+        teacher_dim: int,
+        student_dim: int,
+        labels: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.of_student = networks.Projection(student_dim, config.dim)
+        self.of_teacher = networks.Projection(teacher_dim, config.dim)
+        self.students, self.teachers = (
+            memory.SampleMemory(len(labels), config.dim, config.memory_momentum, generator)
+            for _ in range(2)
+        )
+        self.others = memory.OtherClasses(labels)
+        # log Z of student's and of teacher's direction, set in the first batch (crd alone)
+        self.register_buffer("log_scale", torch.full((2,), math.nan))
+
+    def forward(
+        self,
+        index: Tensor,
+        student: Float[Tensor, "n student_features"],
+        teacher: Float[Tensor, "n teacher_features"],
+        generator: torch.Generator,
+    ) -> tuple[Float[Tensor, ""], Tensor, Tensor]:
+        """Loss of images by their features; and their embeddings, for :meth:`remember`.
+
+        Args:
+            index: their positions in the training set, (n,).
+            student, teacher: features.
+            generator: of the negatives.
+        """
+        config = self.config
+        count = config.count if config.negatives == "sampled" else None
+        others = self.others.draw(index.cpu(), config.negatives, count, generator).to(index.device)
+        positions = torch.cat([index[:, None], others], dim=1)
+        embedded = self.of_student(student), self.of_teacher(teacher)
+        total = 0.0
+        directions = zip(embedded, (self.teachers, self.students), strict=True)
+        for place, (anchors, slots) in enumerate(directions):
+            scores = slots.scores(anchors, positions) / config.temperature
+            if config.objective == "crd" and bool(self.log_scale[place].isnan()):
+                mean = scores.detach().logsumexp((0, 1)) - math.log(scores.numel())
+                self.log_scale[place] = mean + math.log(len(slots.vectors))
+            total = total + contrast_loss(
+                config.objective,
+                scores[:, 0],
+                scores[:, 1:],
+                config.alpha,
+                len(slots.vectors),
+                self.log_scale[place],
+            )
+        return total, *embedded
+
+    def remember(self, index: Tensor, student: Tensor, teacher: Tensor) -> None:
+        """Move the images' slots towards their embeddings; behind ``backward``."""
+        self.students.update(index, student)
+        self.teachers.update(index, teacher)
+
+
+# ---------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How :func:`distill` trains.
+
+    Args:
+        dataset: name of the images, one of images.DATASETS.
+        pair: one of PAIRS, teacher-student.
+        objective: kd, crd, cpc or ml_cpc.
+        weights: r, a, b of cross entropy, KD and contrast; () takes those of the literature.
+        alpha: weight of the positives in cpc and ml_cpc.
+        negatives: sampled (``count`` images of other classes) or all of them.
+        count: negatives of an anchor when they are sampled.
+        temperature: scores of the contrast are cosines over it.
+        dim: length of an embedding.
+        memory_momentum: share of its vector that a memory slot keeps.
+        kd_temperature: T of KD.
+        stem_stride: 2 halves the images' sides in the first layer of teacher and student.
+        epochs: passes through the images, for teacher and student.
+        batch: images of a step.
+        learning_rate: of stochastic gradient descent, a tenth of it from 5/8, 6/8 and 7/8 of the
+            epochs on; None takes the literature's, 0.05, or 0.01 for MobileNetV2 and ShuffleNets.
+        sgd_momentum: its momentum.
+        weight_decay: its decay of weights.
+        padding: pixels by which an image is shifted at most.
+        flip: chance of a horizontal flip.
+        teacher_seed: seed of the teacher, one for all students.
+        seeds: of the students.
+
+    Raises:
+        ValueError: a value outside its range.
+
+    Source: settings of Tian et al. 2020, their code; 240 epochs there.
+    """
+
+    dataset: str = "fashion-mnist-subset"
+    pair: str = "resnet32x4-resnet8x4"
+    objective: str = "ml_cpc"
+    weights: tuple[float, ...] = ()
+    alpha: float = 1.0
+    negatives: str = "sampled"
+    count: int = 16384
+    temperature: float = 0.07
+    dim: int = 128
+    memory_momentum: float = 0.5
+    kd_temperature: float = 4.0
+    stem_stride: int = 1
+    epochs: int = 240
+    batch: int = 64
+    learning_rate: float | None = None
+    sgd_momentum: float = 0.9
+    weight_decay: float = 5e-4
+    padding: int = 4
+    flip: float = 0.5
+    teacher_seed: int = 0
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        for name, valid in (
+            ("dataset", images.DATASETS),
+            ("pair", tuple(PAIRS)),
+            ("objective", OBJECTIVES),
+            ("negatives", ("sampled", "all")),
+        ):
+            if (value := getattr(self, name)) not in valid:
+                raise ValueError(f"{name} is {value!r}; valid: {', '.join(valid)}")
+        for name, least in (
+            ("count", 1),
+            ("dim", 1),
+            ("stem_stride", 1),
+            ("epochs", 1),
+            ("batch", 2),
+            ("padding", 0),
+            ("teacher_seed", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}; valid: an integer of at least {least}")
+        for name in ("alpha", "temperature", "kd_temperature"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} is {value}; valid: {name} > 0")
+        if self.negatives == "sampled" and self.alpha > self.count + 1:
+            raise ValueError(f"alpha is {self.alpha}; valid: 0 < alpha <= {self.count + 1}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}; valid: above 0, or None")
+        for name in ("memory_momentum", "sgd_momentum"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {value}; valid: 0 up to but not including 1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}; valid: at least 0")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is {self.flip}; valid: 0 to 1")
+        if self.weights and (
+            len(self.weights) != 3 or not all(0 <= each < math.inf for each in self.weights)
+        ):
+            raise ValueError(f"weights is {self.weights!r}; valid: () or r, a, b of at least 0")
+        if not any(self.rab):
+            raise ValueError(f"weights is {self.weights!r}; valid: at least one above 0")
+        if self.objective != "kd" and self.rab[2] == 0:
+            warnings.warn(
+                f"the weight b of the contrast is 0: this trains no {self.objective}, but "
+                "cross entropy and KD alone",
+                stacklevel=3,
+            )
+        if self.objective == "kd" and self.rab[2] > 0:
+            raise ValueError(f"weights is {self.weights!r} for kd; valid: b = 0")
+        seeds = self.seeds
+        if (
+            not seeds
+            or len(set(seeds)) != len(seeds)
+            or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds)
+        ):
+            raise ValueError(f"seeds is {seeds!r}; valid: different integers of at least 0")
+
+    @property
+    def rab(self) -> tuple[float, float, float]:
+        """Weights of cross entropy, KD and contrast."""
+        return self.weights or WEIGHTS[self.objective]
+
+    @property
+    def teacher(self) -> str:
+        return PAIRS[self.pair][0]
+
+    @property
+    def student(self) -> str:
+        return PAIRS[self.pair][1]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained network.
+
+    Args:
+        network: on the CPU, in evaluation mode.
+        accuracy: on the test images, after the last epoch.
+        epochs: what was measured in each epoch, a dictionary each: mean loss over steps and its
+            parts, and seconds.
+        seed: its seed.
+    """
+
+    network: networks.Network
+    accuracy: float
+    epochs: tuple[dict[str, float], ...]
+    seed: int
+
+
+def classifier(
+    config: DistillConfig,
+    name: str,
+    seed: int,
+    train: images.ImageSet,
+    test: images.ImageSet,
+    device: str = "cpu",
+    scratch: Path | None = None,
+    progress: bool = False,
+) -> Classifier:
+    """Train a network on labels alone: a teacher, or a plain student.
+
+    Arguments and errors as in :func:`distill`; of the config only what a classifier needs is used,
+    and compared with a checkpoint.
+    """
+    run = _Run(config, name, seed, train, test, device, None)
+    return run.train(None if scratch is None else scratch / f"{run.title}.safetensors", progress)
+
+
+def kept_classifier(
+    config: DistillConfig,
+    name: str,
+    seed: int,
+    train: images.ImageSet,
+    test: images.ImageSet,
+    folder: Path,
+    device: str = "cpu",
+    progress: bool = False,
+) -> Classifier:
+    """The classifier that lies in a folder, or one that is trained now and put there.
+
+    The file's name holds data set, network, seed and a hash of the settings, so that runs with the
+    same teacher or the same plain student share it.
+
+    Raises:
+        ValueError: as :func:`classifier`; a damaged file.
+    """
+    run = _Run(config, name, seed, train, test, device, None)
+    header = run._header()
+    mark = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / f"{config.dataset}-{run.title}-{mark}.safetensors"
+    if not path.exists():
+        done = run.train(folder / f".{path.name}.partial", progress)
+        state = {"accuracy": done.accuracy, "epochs": list(done.epochs)}
+        runs.save_state(path, done.network.state_dict(), header | state)
+        (folder / f".{path.name}.partial").unlink()
+    tensors, state = runs.load_state(path)
+    network = _build(config, name, train)
+    network.load_state_dict(tensors)
+    return Classifier(network.eval(), state["accuracy"], tuple(state["epochs"]), seed)
+
+
+def distill(
+    config: DistillConfig,
+    seed: int,
+    teacher: networks.Network,
+    train: images.ImageSet,
+    test: images.ImageSet,
+    device: str = "cpu",
+    scratch: Path | None = None,
+    progress: bool = False,
+) -> Classifier:
+    """Train a student.
+
+    Args:
+        config: what to train.
+        seed: of first weights, order, shifts and negatives.
+        teacher: a trained network of the pair.
+        train: images and labels to learn from.
+        test: images of the last look.
+        device: cpu or cuda.
+        scratch: folder of the checkpoint, written after every epoch. A run that was killed goes on
+            from there, with the same numbers. None keeps nothing.
+        progress: show a bar with the loss, images a second and time left.
+
+    Returns:
+        the student as it was after the last epoch.
+
+    Raises:
+        ValueError: fewer images than a batch, a teacher for other classes or images, a checkpoint
+            of another configuration or a damaged one, a loss that is not finite: the message says
+            at which step, and the checkpoint of the epoch before it is kept.
+    """
+    expected = (len(train.classes), train.images.shape[1])
+    if (found := (teacher.num_classes, teacher.in_channels)) != expected:
+        raise ValueError(
+            f"teacher is for {found[0]} classes and {found[1]} channels; valid: {expected[0]} and "
+            f"{expected[1]}, as the images"
+        )
+    run = _Run(config, config.student, seed, train, test, device, teacher)
+    return run.train(None if scratch is None else scratch / f"{run.title}.safetensors", progress)
+
+
+class _Run:
+    """State of a training: network, contrast, optimiser, what was measured."""
+
+    def __init__(self, config, name, seed, train, test, device, teacher) -> None:
+        if len(train) < config.batch:
+            raise ValueError(f"batch is {config.batch} for {len(train)} images; valid: at most it")
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"device is {device!r}; valid: cpu, cuda")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device is cuda, and PyTorch finds none; valid: cpu")
+        self.config, self.name, self.seed = config, name, seed
+        self.train_set, self.test_set = train.to(device), test.to(device)
+        self.epoch, self.epochs = 0, []
+        layout = {"memory_format": torch.channels_last}
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(seed)
+            self.network = _build(config, name, train).to(device, **layout)
+            self.teacher, self.contrast = None, None
+            if teacher is not None:
+                self.teacher = teacher.to(device, **layout).eval().requires_grad_(False)
+                if config.rab[2] > 0:
+                    dims = self.teacher.feature_dim, self.network.feature_dim
+                    start = runs.generator(seed)
+                    self.contrast = Contrast(config, *dims, train.labels.cpu(), start).to(device)
+                    self.contrast.others.cpu()  # negatives are drawn there, alike for any device
+        trained = [self.network] if self.contrast is None else [self.network, self.contrast]
+        self.rate = config.learning_rate or (0.01 if name in _SLOW else 0.05)
+        self.optimiser = torch.optim.SGD(
+            [each for module in trained for each in module.parameters()],
+            self.rate,
+            config.sgd_momentum,
+            weight_decay=config.weight_decay,
+        )
+
+    @property
+    def title(self) -> str:
+        kind = "classifier" if self.teacher is None else "student"
+        return f"{kind}-{self.name}-seed-{self.seed}"
+
+    def train(self, path: Path | None, progress: bool) -> Classifier:
+        from tqdm import tqdm
+
+        config = self.config
+        if path is not None and path.exists():
+            header = self._header()
+            done = runs.resume_training(path, self._modules(), self.optimiser, header)
+            self.epoch, self.epochs = done
+        per_epoch = len(self.train_set) // config.batch
+        with tqdm(
+            total=config.epochs * per_epoch,
+            initial=self.epoch * per_epoch,
+            desc=self.title,
+            disable=not progress,
+            unit="step",
+        ) as bar:
+            while self.epoch < config.epochs:
+                self._train_epoch(bar, path)
+                if path is not None:
+                    runs.save_training(
+                        path,
+                        self._modules(),
+                        self.optimiser,
+                        self._header(),
+                        [self.epoch, self.epochs],
+                    )
+        network = self.network.cpu().to(memory_format=torch.contiguous_format).eval()
+        found = accuracy(network, self.test_set.to("cpu"), self.train_set)
+        return Classifier(network, found, tuple(self.epochs), self.seed)
+
+    def _train_epoch(self, bar: "tqdm", path: Path | None) -> None:  # noqa: F821
+        config, begin = self.config, time.perf_counter()
+        passed = sum(8 * self.epoch >= eighths * config.epochs for eighths in (5, 6, 7))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * 0.1**passed
+        self.network.train()
+        order = runs.generator(self.seed, self.epoch)
+        sums, steps = {}, 0
+        for index in images.Batches(len(self.train_set), config.batch, order):
+            parts = self._step(index, steps, path)
+            steps += 1
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.double()
+            rate = steps * config.batch / (time.perf_counter() - begin)
+            bar.set_postfix_str(f"loss {parts['loss']:.3f}, {rate:.0f} images/s", refresh=False)
+            bar.update()
+        seen = {name: float(value) / steps for name, value in sums.items()}
+        self.epochs.append(seen | {"seconds": time.perf_counter() - begin})
+        self.epoch += 1
+
+    def _step(self, index: Tensor, step: int, path: Path | None) -> dict[str, Tensor]:
+        config, given = self.config, self.train_set
+        key = (self.seed, self.epoch, step)
+        rows = index.to(given.images.device)
+        pixels = images.shifted(
+            given.images[rows],
+            given.mean,
+            given.std,
+            runs.generator(*key, 0),
+            config.padding,
+            config.flip,
+        ).contiguous(memory_format=torch.channels_last)
+        features = self.network.features(pixels)
+        logits = self.network.classifier(features)
+        parts = {"cross entropy": nn.functional.cross_entropy(logits, given.labels[rows])}
+        self._refuse_infinite(parts["cross entropy"], step, path)
+        embedded, weights = None, (1.0,)
+        if self.teacher is not None:
+            weights = config.rab
+            with torch.no_grad():
+                known = self.teacher.features(pixels)
+                taught = self.teacher.classifier(known)
+            parts["kd"] = kd_loss(logits, taught, config.kd_temperature)
+            if self.contrast is not None:
+                parts["contrast"], *embedded = self.contrast(
+                    rows, features, known, runs.generator(*key, 1)
+                )
+        loss = sum(weight * each for weight, each in zip(weights, parts.values(), strict=False))
+        self._refuse_infinite(loss, step, path)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        if embedded:
+            self.contrast.remember(rows, *(each.detach() for each in embedded))
+        return {"loss": loss.detach(), **{name: each.detach() for name, each in parts.items()}}
+
+    def _refuse_infinite(self, loss: Tensor, step: int, path: Path | None) -> None:
+        if not math.isfinite(value := loss.item()):
+            kept = "" if path is None or not path.exists() else f" {path} holds the epoch before."
+            raise ValueError(
+                f"{self.title} stopped in epoch {self.epoch}, step {step}: loss is {value}; "
+                f"valid: finite. Lower learning_rate.{kept}"
+            )
+
+    def _modules(self) -> dict[str, nn.Module]:
+        found = {"network": self.network}
+        return found if self.contrast is None else found | {"contrast": self.contrast}
+
+    def _header(self) -> dict:
+        """What the run is; of a teacher also which weights it has."""
+        config = {**asdict(self.config), "learning_rate": self.rate}
+        del config["seeds"], config["teacher_seed"]
+        if self.teacher is None:
+            config = {key: config[key] for key in _OF_CLASSIFIERS}
+        of_teacher = None if self.teacher is None else runs.state_hash(self.teacher)
+        return {
+            "config": json.loads(json.dumps(config)),
+            "network": self.name,
+            "seed": self.seed,
+            "teacher": of_teacher,
+            "data": [self.train_set.sha256, self.test_set.sha256],
+        }
+
+
+# Fields of the config that a classifier on labels alone depends on.
+_OF_CLASSIFIERS = (
+    *("dataset", "stem_stride", "epochs", "batch", "learning_rate", "sgd_momentum"),
+    *("weight_decay", "padding", "flip"),
+)
+
+
+@torch.no_grad()
+def accuracy(network: networks.Network, of: images.ImageSet, like: images.ImageSet) -> float:
+    """Share of images whose class a network names, normalised by another set's mean and deviation.
+
+    The network is in evaluation mode while it answers.
+    """
+    network.eval()
+    right = 0
+    for pixels, labels in zip(of.images.split(500), of.labels.split(500), strict=True):
+        answers = network(images.normalise(pixels, like.mean, like.std)).argmax(1)
+        right += int((answers == labels).sum())
+    return right / len(of)
+
+
+def record(
+    config: DistillConfig,
+    students: Sequence[Classifier],
+    plain: Sequence[Classifier],
+    teacher: Classifier,
+    name: str,
+    command: str,
+    code: dict[str, str],
+    data: dict[str, str],
+) -> runs.Record:
+    """A record of a distillation: accuracies of student, plain student and teacher, and epochs.
+
+    It is "full" on all 60,000 images of Fashion-MNIST from 60 epochs on, else "quick".
+    """
+    said = []
+    lowest = min(each.accuracy for each in plain)
+    if teacher.accuracy <= lowest:
+        said.append(
+            f"the teacher ({teacher.accuracy:.4f}) is no better than the plain student "
+            f"({lowest:.4f})"
+        )
+    metrics = {
+        "accuracy student": runs.metric([each.accuracy for each in students], "share"),
+        "accuracy plain student": runs.metric([each.accuracy for each in plain], "share"),
+        "accuracy teacher": runs.metric([teacher.accuracy], "share"),
+        "gain over plain student": runs.metric(
+            [a.accuracy - b.accuracy for a, b in zip(students, plain, strict=True)], "share"
+        ),
+    }
+    epochs = [
+        [{k: round(v, 5) for k, v in one.items()} for one in each.epochs] for each in students
+    ]
+    seconds = sum(one["seconds"] for each in students for one in each.epochs)
+    full = config.dataset == "fashion-mnist" and config.epochs >= 60
+    return runs.Record(
+        name=name,
+        chapter="14_distillation",
+        profile="full" if full else "quick",
+        command=command,
+        config=json.loads(json.dumps(asdict(config))),
+        seeds=list(config.seeds),
+        metrics=metrics,
+        arrays={"epochs": epochs, "warnings": said},
+        provenance=runs.provenance(code, seconds, data),
+    )
+
+
+def _build(config: DistillConfig, name: str, train: images.ImageSet) -> networks.Network:
+    channels = train.images.shape[1]
+    return networks.build(name, len(train.classes), channels, stem_stride=config.stem_stride)

@@ -1,0 +1,423 @@
+"""Distillation: losses against naive loops, an epoch written out, stop and resume, errors."""
+
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlcpc import bounds, distillation, images, networks, runs
+from mlcpc.__main__ import main
+from mlcpc.distillation import OBJECTIVES, PAIRS, DistillConfig, contrast_loss, crd_loss, kd_loss
+
+pytest.importorskip("kornia", reason="shifts need kornia")
+pytest.importorskip("sklearn", reason="digits are part of scikit-learn")
+
+TINY = {
+    "dataset": "digits",
+    "pair": "wrn-40-2-wrn-16-2",
+    "count": 50,
+    "dim": 8,
+    "epochs": 2,
+    "batch": 40,
+    "padding": 1,
+    "flip": 0.0,
+    "learning_rate": 0.02,
+}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return images.load("digits").first(12), images.load("digits", "test").first(5)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A pair that trains in a second."""
+    monkeypatch.setitem(PAIRS, "wrn-40-2-wrn-16-2", ("wrn-10-2", "wrn-10-1"))
+
+
+@pytest.fixture
+def teacher():
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return networks.build("wrn-10-2", 10, 1).eval()
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def scores(n=5, k=7, seed=0):
+    drawn = torch.randn(n, k + 1, generator=generator(seed)) * 3
+    return drawn[:, 0], drawn[:, 1:]
+
+
+def weights(trained):
+    return torch.cat([each.flatten() for each in trained.network.state_dict().values()])
+
+
+# ---------------------------------------------------------------------------------------------
+# Losses
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_kd_is_a_sum_over_classes(temperature):
+    student, teacher = torch.randn(2, 6, 5, generator=generator()) * 3
+    total = 0.0
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        p = [math.exp(each / temperature) for each in t]
+        q = [math.exp(each / temperature) for each in s]
+        p, q = ([each / sum(one) for each in one] for one in (p, q))
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    expected = temperature**2 * total / 6
+    assert abs(kd_loss(student, teacher, temperature).item() - expected) < 1e-10
+    assert abs(kd_loss(teacher + 3, teacher, temperature).item()) < 1e-10
+
+
+def test_kd_refuses():
+    with pytest.raises(ValueError, match=r"student has shape \(2, 3\), teacher \(2, 4\)"):
+        kd_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="temperature is 0; valid: temperature > 0"):
+        kd_loss(torch.zeros(2, 3), torch.zeros(2, 3), 0)
+
+
+def naive_crd(positive, negative, samples, z):
+    total = 0.0
+    for own, others in zip(positive.tolist(), negative.tolist(), strict=True):
+        noise = len(others) / samples
+        h = math.exp(own) / z
+        total += math.log(h / (h + noise))
+        for other in others:
+            h = math.exp(other) / z
+            total += math.log(noise / (h + noise))
+    return -total / len(positive)
+
+
+@pytest.mark.parametrize("samples, z", [(100, 1.0), (7, 250.0), (50_000, 3e4)])
+def test_crd_is_the_loop_of_its_paper(samples, z):
+    positive, negative = scores()
+    found = crd_loss(positive, negative, samples, math.log(z)).item()
+    assert abs(found - naive_crd(positive, negative, samples, z)) < 1e-10
+
+
+def test_crd_survives_large_scores_and_refuses_shapes():
+    positive, negative = (each * 1e4 for each in scores())
+    assert crd_loss(positive, negative, 100, 0.0).isfinite()
+    with pytest.raises(ValueError, match=r"positive has shape \(4,\), negative \(5, 7\)"):
+        crd_loss(torch.zeros(4), torch.zeros(5, 7), 100, 0.0)
+    with pytest.raises(ValueError, match="samples is 0"):
+        crd_loss(torch.zeros(5), torch.zeros(5, 7), 0, 0.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n=st.integers(1, 6),
+    k=st.integers(1, 6),
+    constant=st.floats(-30, 30),
+    alpha=st.floats(0.05, 2.0),
+    seed=st.integers(0, 99),
+)
+def test_a_constant_cancels_in_cpc_and_ml_cpc(n, k, constant, alpha, seed):
+    """So the normaliser Z of CRD has no part in them."""
+    positive, negative = scores(n, k, seed)
+    for objective in ("cpc", "ml_cpc"):
+        plain = contrast_loss(objective, positive, negative, alpha)
+        moved = contrast_loss(objective, positive + constant, negative + constant, alpha)
+        assert abs(plain - moved) < 1e-10
+        assert plain > -1e-12
+    moved = contrast_loss("crd", positive + 5, negative + 5, samples=100)
+    assert abs(contrast_loss("crd", positive, negative, samples=100) - moved) > 1e-3
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.1])
+def test_contrast_is_ceiling_minus_bound(alpha):
+    """The authors' form: mean positive and mean negative over the batch, or in a row."""
+    positive, negative = scores()
+    m = negative.shape[1] + 1
+    beta = (m - alpha) / (m - 1)
+    weighted = alpha * positive.exp() + beta * negative.exp().sum(1)
+    of_rows = -(positive - weighted.log()).mean() - math.log(alpha)
+    of_batch = -positive.mean() + weighted.mean().log() - math.log(alpha)
+    assert abs(contrast_loss("cpc", positive, negative, alpha) - of_rows) < 1e-10
+    assert abs(contrast_loss("ml_cpc", positive, negative, alpha) - of_batch) < 1e-10
+
+
+def test_unknown_contrast():
+    with pytest.raises(ValueError, match="objective is 'kd'; valid: crd, cpc, ml_cpc"):
+        contrast_loss("kd", *scores())
+
+
+@pytest.mark.parametrize("objective", ["crd", "cpc", "ml_cpc"])
+def test_gradients_reach_both_projections(objective, digits):
+    config = DistillConfig(**{**TINY, "objective": objective})
+    labels = digits[0].labels
+    contrast = distillation.Contrast(config, 6, 4, labels, generator())
+    student = torch.randn(5, 4, requires_grad=True)
+    loss, *embedded = contrast(torch.arange(5), student, torch.randn(5, 6), generator(1))
+    loss.backward()
+    assert student.grad.abs().sum() > 0
+    for module in (contrast.of_student, contrast.of_teacher):
+        assert all(each.grad.abs().sum() > 0 for each in module.parameters())
+    before = contrast.students.vectors.clone(), contrast.teachers.vectors.clone()
+    contrast.remember(torch.arange(5), *(each.detach() for each in embedded))
+    for old, bank, new in zip(
+        before, (contrast.students, contrast.teachers), embedded, strict=True
+    ):
+        expected = torch.nn.functional.normalize((old[:5] + new.detach()) / 2, dim=1)
+        assert torch.allclose(bank.vectors[:5], expected, atol=1e-12)
+        assert torch.equal(bank.vectors[5:], old[5:])
+
+
+def test_the_scale_of_crd_is_set_once(digits):
+    """log Z of a direction: N times the mean of e^score in the first batch."""
+    config = DistillConfig(**{**TINY, "objective": "crd"})
+    contrast = distillation.Contrast(config, 6, 4, digits[0].labels, generator())
+    student, known = torch.randn(5, 4), torch.randn(5, 6)
+    contrast(torch.arange(5), student, known, generator(1))
+    first = contrast.log_scale.clone()
+    others = contrast.others.draw(torch.arange(5), "sampled", 50, generator(1))
+    positions = torch.cat([torch.arange(5)[:, None], others], 1)
+    scores_ = contrast.teachers.scores(contrast.of_student(student), positions) / 0.07
+    assert abs(first[0] - (scores_.exp().mean() * len(digits[0])).log()) < 1e-10
+    contrast(torch.arange(5), student * 2, known, generator(2))
+    assert torch.equal(contrast.log_scale, first)
+
+
+# ---------------------------------------------------------------------------------------------
+# Configuration
+# ---------------------------------------------------------------------------------------------
+
+
+def test_thirteen_pairs_can_be_built():
+    assert len(PAIRS) == 13 and len({teacher for teacher, _ in PAIRS.values()}) == 6
+    with torch.device("meta"):
+        for name, (teacher, student) in PAIRS.items():
+            assert name == f"{teacher}-{student}"
+            sizes = [
+                sum(each.numel() for each in networks.build(one, 10, 1).parameters())
+                for one in (teacher, student)
+            ]
+            assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"pair": "vgg13-vgg9"}, "pair is 'vgg13-vgg9'; valid: wrn-40-2-wrn-16-2, .*ShuffleNetV1"),
+        ({"objective": "nce"}, "objective is 'nce'; valid: kd, crd, cpc, ml_cpc"),
+        ({"alpha": 0.0}, "alpha is 0.0; valid: alpha > 0"),
+        ({"alpha": 1e5}, "alpha is 100000.0; valid: 0 < alpha <= 16385"),
+        ({"weights": (1.0, 0.5)}, r"weights is \(1.0, 0.5\); valid: \(\) or r, a, b"),
+        ({"weights": (0.0, 0.0, 0.0)}, "valid: at least one above 0"),
+        ({"weights": (1.0, -1.0, 0.0)}, r"valid: \(\) or r, a, b of at least 0"),
+        ({"objective": "kd", "weights": (1.0, 1.0, 1.0)}, "for kd; valid: b = 0"),
+        ({"negatives": "some"}, "negatives is 'some'; valid: sampled, all"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; valid: above 0, or None"),
+        ({"memory_momentum": 1.0}, "memory_momentum is 1.0; valid: 0 up to"),
+        ({"flip": 2.0}, "flip is 2.0; valid: 0 to 1"),
+        ({"padding": -1}, "padding is -1; valid: an integer of at least 0"),
+        ({"seeds": (1, 1)}, r"seeds is \(1, 1\); valid: different integers"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        DistillConfig(**change)
+
+
+def test_a_contrast_of_weight_zero_is_said():
+    """The example in the authors' notes: -r 0.1 -a 0.9 -b 0 trains plain KD."""
+    with pytest.warns(UserWarning, match="b of the contrast is 0: this trains no ml_cpc"):
+        DistillConfig(objective="ml_cpc", weights=(0.1, 0.9, 0.0))
+
+
+def test_a_contrast_of_weight_zero_is_plain_kd(digits, teacher, small):
+    with pytest.warns(UserWarning, match="trains no ml_cpc"):
+        zero = DistillConfig(**{**TINY, "objective": "ml_cpc", "weights": (0.1, 0.9, 0.0)})
+    plain = DistillConfig(**{**TINY, "objective": "kd"})
+    one, two = (distillation.distill(each, 0, teacher, *digits) for each in (zero, plain))
+    assert torch.equal(weights(one), weights(two))
+
+
+# ---------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_epoch_is_that_of_the_formulas(objective, digits, teacher, small):
+    train, test = digits
+    rab = (0.7, 0.3, 0.0 if objective == "kd" else 0.4)
+    config = DistillConfig(**{**TINY, "objective": objective, "weights": rab, "epochs": 1})
+    ours = distillation.distill(config, 3, copy.deepcopy(teacher), train, test)
+    assert len(train) // config.batch == 3
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        student = networks.build("wrn-10-1", 10, 1).train()
+        contrast = distillation.Contrast(
+            config, teacher.feature_dim, student.feature_dim, train.labels, runs.generator(3)
+        )
+    parameters = [*student.parameters(), *(contrast.parameters() if objective != "kd" else [])]
+    optimiser = torch.optim.SGD(parameters, 0.02, 0.9, weight_decay=5e-4)
+    order = torch.randperm(len(train), generator=runs.generator(3, 0))
+    banks = [contrast.teachers.vectors.clone(), contrast.students.vectors.clone()]
+    log_scale = [None, None]
+    for step in range(3):
+        index = order[40 * step : 40 * step + 40]
+        pixels = images.shifted(
+            train.images[index], train.mean, train.std, runs.generator(3, 0, step, 0), 1, 0.0
+        )
+        features, known = student.features(pixels), teacher.features(pixels).detach()
+        logits = student.classifier(features)
+        loss = 0.7 * torch.nn.functional.cross_entropy(logits, train.labels[index])
+        loss = loss + 0.3 * kd_loss(logits, teacher.classifier(known).detach())
+        if objective != "kd":
+            others = contrast.others.draw(index, "sampled", 50, runs.generator(3, 0, step, 1))
+            embedded = [contrast.of_student(features), contrast.of_teacher(known)]
+            for place, (anchor, bank) in enumerate(zip(embedded, banks, strict=True)):
+                positive = (anchor * bank[index]).sum(1) / 0.07
+                negative = torch.einsum("nd,nkd->nk", anchor, bank[others]) / 0.07
+                if log_scale[place] is None:
+                    every = torch.cat([positive[:, None], negative], 1).detach()
+                    log_scale[place] = (every.exp().mean() * len(train)).log()
+                if objective == "crd":
+                    loss = loss + 0.4 * crd_loss(positive, negative, len(train), log_scale[place])
+                else:
+                    value = {"cpc": bounds.cpc, "ml_cpc": bounds.ml_cpc}[objective]
+                    loss = loss + 0.4 * (math.log(51) - value(positive, negative, 1.0))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if objective != "kd":
+            for bank, new in zip(banks, embedded[::-1], strict=True):
+                moved = (bank[index] + new.detach()) / 2
+                bank[index] = torch.nn.functional.normalize(moved, dim=1)
+    expected = torch.cat([each.flatten() for each in student.state_dict().values()])
+    assert torch.allclose(weights(ours), expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("objective", ["kd", "crd"])
+def test_a_stopped_student_goes_on_to_the_same_numbers(
+    objective, digits, teacher, small, tmp_path, monkeypatch
+):
+    config = DistillConfig(**{**TINY, "objective": objective, "epochs": 3})
+    whole = distillation.distill(config, 0, teacher, *digits)
+    save = runs.save_training
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        monkeypatch.setattr(runs, "save_training", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    monkeypatch.setattr(runs, "save_training", save)
+    resumed = distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.accuracy == whole.accuracy
+    assert [each["loss"] for each in resumed.epochs] == [each["loss"] for each in whole.epochs]
+
+
+def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, small, tmp_path):
+    config = DistillConfig(**{**TINY, "epochs": 1})
+    distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    other = networks.build("wrn-10-2", 10, 1)
+    with pytest.raises(ValueError, match="is of another run: teacher: "):
+        distillation.distill(config, 0, other, *digits, scratch=tmp_path)
+    changed = DistillConfig(**{**TINY, "epochs": 1, "alpha": 0.5})
+    with pytest.raises(ValueError, match="config.alpha: 0.5 here, 1.0 there"):
+        distillation.distill(changed, 0, teacher, *digits, scratch=tmp_path)
+
+
+def test_wrong_teachers_devices_and_batches(digits, teacher):
+    config = DistillConfig(**TINY)
+    with pytest.raises(ValueError, match="teacher is for 3 classes and 1 channels; valid: 10 and"):
+        distillation.distill(config, 0, networks.build("wrn-10-2", 3, 1), *digits)
+    with pytest.raises(ValueError, match="device is 'tpu'; valid: cpu, cuda"):
+        distillation.distill(config, 0, teacher, *digits, device="tpu")
+    with pytest.raises(ValueError, match="batch is 200 for 120 images"):
+        distillation.distill(DistillConfig(**{**TINY, "batch": 200}), 0, teacher, *digits)
+
+
+def test_all_negatives_need_classes_of_one_size(digits, teacher, small):
+    config = DistillConfig(**{**TINY, "negatives": "all", "epochs": 1})
+    assert 0 <= distillation.distill(config, 0, teacher, *digits).accuracy <= 1
+    train, test = digits
+    kept = torch.arange(len(train)) != 3
+    fewer = images.ImageSet(
+        train.images[kept], train.labels[kept], train.classes, "fewer", "a test"
+    )
+    with pytest.raises(ValueError, match="classes have 11 to 12 samples; valid: classes of one"):
+        distillation.distill(config, 0, teacher, fewer, test)
+
+
+def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
+    config = DistillConfig(**{**TINY, "learning_rate": 1e200})
+    with pytest.raises(ValueError, match="student-wrn-10-1-seed-0 stopped in epoch 0, step"):
+        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+
+
+def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
+    config = DistillConfig(**{**TINY, "epochs": 1})
+    made = distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+    plain = distillation.classifier(config, "wrn-10-1", 0, *digits)
+    assert torch.equal(weights(made), weights(plain)) and made.accuracy == plain.accuracy
+    (path,) = tmp_path.iterdir()
+    monkeypatch.setattr(distillation._Run, "train", None)
+    kept = distillation.kept_classifier(
+        DistillConfig(**{**TINY, "epochs": 1, "objective": "crd"}), "wrn-10-1", 0, *digits, tmp_path
+    )
+    assert torch.equal(weights(kept), weights(made)) and kept.epochs == made.epochs
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="does not fit its checksum"):
+        distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+
+
+def test_the_command_writes_a_record_with_teacher_and_plain_student(
+    small, tmp_path, monkeypatch, capsys
+):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2", "--epochs", "2"]
+    arguments += ["--batch", "128", "--count", "64", "--padding", "1", "--flip", "0"]
+    assert main([*arguments, "--objective", "cpc", "--seeds", "(0, 1)"]) == 0
+    record = runs.read("distill-digits-wrn-40-2-wrn-16-2-cpc")
+    assert runs.stale(record) == [] and record.profile == "quick" and record.seeds == [0, 1]
+    found = {name: each["values"] for name, each in record.metrics.items()}
+    assert len(found["accuracy student"]) == len(found["accuracy plain student"]) == 2
+    assert len(found["accuracy teacher"]) == 1
+    gains = [a - b for a, b in zip(found["accuracy student"], found["accuracy plain student"],
+                                   strict=True)]  # fmt: skip
+    assert gains == pytest.approx(found["gain over plain student"])
+    assert len(list((tmp_path / "weights").iterdir())) == 3
+    capsys.readouterr()
+    assert main([*arguments, "--objective", "kd"]) == 0
+    assert len(list((tmp_path / "weights").iterdir())) == 3
+    assert "classifier" not in capsys.readouterr().err
+    assert main([*arguments, "--pair", "vgg13-vgg9"]) == 2
+    assert "pair is 'vgg13-vgg9'; valid: wrn-40-2-wrn-16-2" in capsys.readouterr().err
+
+
+def test_a_teacher_that_is_no_better_is_said():
+    weak, strong = (
+        distillation.Classifier(None, each, ({"seconds": 1.0},), 0) for each in (0.5, 0.6)
+    )
+    record = distillation.record(
+        DistillConfig(), [strong], [strong], weak, "name", "command", {}, {}
+    )
+    assert record.arrays["warnings"] == [
+        "the teacher (0.5000) is no better than the plain student (0.6000)"
+    ]

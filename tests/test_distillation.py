@@ -12,9 +12,6 @@ from mlcpc import bounds, distillation, images, networks, runs
 from mlcpc.__main__ import main
 from mlcpc.distillation import OBJECTIVES, PAIRS, DistillConfig, contrast_loss, crd_loss, kd_loss
 
-pytest.importorskip("kornia", reason="shifts need kornia")
-pytest.importorskip("sklearn", reason="digits are part of scikit-learn")
-
 TINY = {
     "dataset": "digits",
     "pair": "wrn-40-2-wrn-16-2",

@@ -15,10 +15,6 @@ from mlcpc import bounds, images, pretraining, runs
 from mlcpc.__main__ import main
 from mlcpc.pretraining import PretrainConfig, alpha_at
 
-pytest.importorskip("accelerate", reason="pretraining needs accelerate")
-pytest.importorskip("kornia", reason="views need kornia")
-pytest.importorskip("sklearn", reason="digits are part of scikit-learn")
-
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
     "dataset": "digits",

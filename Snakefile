@@ -78,3 +78,8 @@ rule site:
     output: "book/_build/html/index.html"
     params: repository=launch.repository()
     shell: "{PYTHON} book/_tools/render.py"
+
+
+# Left out of `make book`, which reads records and must never make one.
+if config.get("sweeps") != "none":
+    include: "workflow/sweeps.smk"

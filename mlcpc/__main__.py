@@ -105,7 +105,9 @@ def add_config(parser: argparse.ArgumentParser, config: type) -> None:
     explained = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
     for each in fields(config):
         default = each.default if each.default is not MISSING else None
-        kind = type(default) if isinstance(default, (int, float, str)) else ast.literal_eval
+        # bool("False") is True, so truth values are read as Python's literals, too.
+        plain = isinstance(default, (int, float, str)) and not isinstance(default, bool)
+        kind = type(default) if plain else ast.literal_eval
         parser.add_argument(
             f"--{each.name}",
             type=kind,

@@ -335,6 +335,13 @@ def test_pretrain_and_probe(tmp_path, monkeypatch, capsys):
     assert len(record.metrics["knn trained"]["values"]) == 2
     assert len(record.metrics["linear untrained"]["values"]) == 2
     assert record.metrics["knn pixels"]["mean"] > 0.9
+    train, test = (images.load("digits", each) for each in images.SPLITS)
+    config = PretrainConfig(**{**record.config, "seeds": tuple(record.config["seeds"])})
+    fresh = pretraining._first_encoder(config, 1, 1).network
+    both = (pretraining.features(fresh, each, train) for each in (train, test))
+    found = pretraining.evaluate(*both, train, test, 1)
+    assert found["knn"] == record.metrics["knn untrained"]["values"][1]
+    assert found["knn"] < record.metrics["knn pixels"]["mean"]
     assert set(record.provenance["data"]) == {"digits train", "digits test"}
     assert [len(each) for each in record.arrays["epochs"]] == [2, 2]
     assert not (tmp_path / ".tiny.partial").exists()

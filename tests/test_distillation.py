@@ -256,7 +256,7 @@ def test_an_epoch_is_that_of_the_formulas(objective, digits, teacher, small):
     train, test = digits
     rab = (0.7, 0.3, 0.0 if objective == "kd" else 0.4)
     config = DistillConfig(**{**TINY, "objective": objective, "weights": rab, "epochs": 1})
-    ours = distillation.distill(config, 3, copy.deepcopy(teacher), train, test)
+    ours = distillation.distill(config, 3, copy.deepcopy(teacher).train(), train, test)
     assert len(train) // config.batch == 3
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -301,6 +301,26 @@ def test_an_epoch_is_that_of_the_formulas(objective, digits, teacher, small):
                 bank[index] = torch.nn.functional.normalize(moved, dim=1)
     expected = torch.cat([each.flatten() for each in student.state_dict().values()])
     assert torch.allclose(weights(ours), expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "name, given, first", [("wrn-10-1", None, 0.05), ("MobileNetV2", None, 0.01),
+                           ("MobileNetV2", 0.3, 0.3)]
+)  # fmt: skip
+def test_step_sizes_fall_three_times(name, given, first, digits, monkeypatch):
+    """From five, six and seven eighths of the epochs on, as 150, 180 and 210 of 240."""
+    config = DistillConfig(**{**TINY, "epochs": 8, "learning_rate": given})
+    run = distillation._Run(config, name, 0, *digits, "cpu", None)
+    rates = []
+
+    def remember(index, step, path):
+        rates.append(run.optimiser.param_groups[0]["lr"])
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(run, "_step", remember)
+    run.train(None, progress=False)
+    expected = [first] * 5 + [first / 10, first / 100, first / 1000]
+    assert rates == pytest.approx([each for each in expected for _ in range(3)])
 
 
 @pytest.mark.parametrize("objective", ["kd", "crd"])

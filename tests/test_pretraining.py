@@ -112,47 +112,65 @@ def test_a_constant_alpha_stays():
 # ---------------------------------------------------------------------------------------------
 
 
-def written_out(config, seed, train, steps):
-    """The weights after some steps of the first epoch, from whole matrices of scores."""
+def written_out(config, seed, train):
+    """The weights after all epochs, from whole matrices of scores."""
     encoder = pretraining._first_encoder(config, seed, 1).train()
     moving = copy.deepcopy(encoder)
     queue = pretraining.memory.KeyQueue(
         config.queue, config.dim, generator=runs.generator(seed)
     ).keys
     optimiser = torch.optim.SGD(
-        encoder.parameters(), config.learning_rate, config.sgd_momentum,
-        weight_decay=config.weight_decay,
-    )  # fmt: skip
-    order = torch.randperm(len(train), generator=runs.generator(seed, 0))
+        encoder.parameters(), 1.0, config.sgd_momentum, weight_decay=config.weight_decay
+    )
     bound_of = {"cpc": bounds.cpc, "ml_cpc": bounds.ml_cpc}[config.objective]
-    for step in range(steps):
-        index = order[step * config.batch : (step + 1) * config.batch]
+    for epoch in range(config.epochs):
+        cosine = (1 + math.cos(math.pi * epoch / config.epochs)) / 2
+        optimiser.param_groups[0]["lr"] = config.learning_rate * cosine
+        order = torch.randperm(len(train), generator=runs.generator(seed, epoch))
+        for step, index in enumerate(order.split(config.batch)):
 
-        def view(which, step=step, index=index):
-            generator = runs.generator(seed, 0, step, 0, which)
-            of = train.images[index]
-            return images.view(of, train.mean, train.std, generator, config.views())
+            def view(which, rows, key=(seed, epoch, step)):
+                """Group by group, each from a seed of its own."""
+                groups, found = config.norm_groups, {}
+                for g in range(groups):
+                    seen = images.view(
+                        train.images[rows[g::groups]],
+                        train.mean,
+                        train.std,
+                        runs.generator(*key, g, which),
+                        config.views(),
+                    )
+                    found |= {g + groups * i: each for i, each in enumerate(seen)}
+                return torch.stack([found[i] for i in range(len(rows))])
 
-        if config.negatives == "queue":
-            with torch.no_grad():
-                for old, new in zip(moving.parameters(), encoder.parameters(), strict=True):
-                    old.copy_(config.key_momentum * old + (1 - config.key_momentum) * new)
-                keys = moving(view(1))
-            anchors = encoder(view(0))
-            positive = (anchors * keys).sum(1) / config.temperature
-            negative = anchors @ queue.T / config.temperature
-            queue = torch.cat([queue, keys])[-config.queue :]
-            m = config.queue + 1
-        else:
-            anchors, others = encoder(torch.cat([view(0), view(1)])).chunk(2)
-            positive, negative = bounds.split(anchors @ others.T / config.temperature)
-            m = config.batch
-        alpha = alpha_at(config, 0)
-        loss = bounds.ceiling(m, alpha) - bound_of(positive, negative, alpha)
-        optimiser.zero_grad()
-        (loss / alpha if config.divide_by_alpha else loss).backward()
-        optimiser.step()
+            if config.negatives == "queue":
+                with torch.no_grad():
+                    for old, new in zip(moving.parameters(), encoder.parameters(), strict=True):
+                        old.copy_(config.key_momentum * old + (1 - config.key_momentum) * new)
+                    keys = torch.empty(len(index), config.dim)
+                    places = torch.arange(len(index))
+                    if config.norm_groups > 1:
+                        key = (seed, epoch, step)
+                        places = torch.randperm(len(index), generator=runs.generator(*key))
+                    keys[places] = moving(view(1, index[places]))
+                anchors = encoder(view(0, index))
+                positive = (anchors * keys).sum(1) / config.temperature
+                negative = anchors @ queue.T / config.temperature
+                queue = torch.cat([queue, keys])[-config.queue :]
+                m = config.queue + 1
+            else:
+                anchors, others = encoder(torch.cat([view(0, index), view(1, index)])).chunk(2)
+                positive, negative = bounds.split(anchors @ others.T / config.temperature)
+                m = config.batch
+            alpha = alpha_at(config, epoch)
+            loss = bounds.ceiling(m, alpha) - bound_of(positive, negative, alpha)
+            optimiser.zero_grad()
+            (loss / alpha if config.divide_by_alpha else loss).backward()
+            optimiser.step()
     return torch.cat([each.flatten() for each in encoder.parameters()])
+
+
+CURRICULUM = {"epochs": 2, "alpha": 4.0, "alpha_last": 0.25, "alpha_schedule": "geometric"}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +182,9 @@ def written_out(config, seed, train, steps):
         {"alpha": 0.1, "alpha_last": 0.1},
         {"alpha": 0.1, "alpha_last": 0.1, "divide_by_alpha": True},
         {"projection": "linear", "queue": 64},
+        {**CURRICULUM, "divide_by_alpha": True},
+        {"norm_groups": 2},
+        {"norm_groups": 4, "negatives": "batch"},
     ],
     ids=str,
 )
@@ -174,12 +195,13 @@ def test_an_epoch_is_that_of_the_formulas(change, digits, double):
     train, test = digits
     trained = pretraining.pretrain(config, 3, train, test)
     ours = torch.cat([each.flatten() for each in trained.encoder.parameters()])
-    expected = written_out(config, 3, train, steps=len(train) // 40)
+    expected = written_out(config, 3, train)
     assert torch.allclose(ours, expected, rtol=0, atol=1e-9)
     assert len(train) // 40 >= 2
     last = trained.epochs[-1]
     assert abs(last["loss"] + last["bound"] - last["ceiling"]) < 1e-9
-    assert last["ceiling"] == bounds.ceiling(config.candidates, config.alpha)
+    alpha = alpha_at(config, config.epochs - 1)
+    assert abs(last["ceiling"] - bounds.ceiling(config.candidates, alpha)) < 1e-12
 
 
 def test_keys_get_no_gradient_and_follow_slowly(digits):
@@ -313,6 +335,13 @@ def test_pretrain_and_probe(tmp_path, monkeypatch, capsys):
     assert len(record.metrics["knn trained"]["values"]) == 2
     assert len(record.metrics["linear untrained"]["values"]) == 2
     assert record.metrics["knn pixels"]["mean"] > 0.9
+    train, test = (images.load("digits", each) for each in images.SPLITS)
+    config = PretrainConfig(**{**record.config, "seeds": tuple(record.config["seeds"])})
+    fresh = pretraining._first_encoder(config, 1, 1).network
+    both = (pretraining.features(fresh, each, train) for each in (train, test))
+    found = pretraining.evaluate(*both, train, test, 1)
+    assert found["knn"] == record.metrics["knn untrained"]["values"][1]
+    assert found["knn"] < record.metrics["knn pixels"]["mean"]
     assert set(record.provenance["data"]) == {"digits train", "digits test"}
     assert [len(each) for each in record.arrays["epochs"]] == [2, 2]
     assert not (tmp_path / ".tiny.partial").exists()

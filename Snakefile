@@ -57,7 +57,9 @@ rule ledger:
 
 # Whether a record is stale depends on every module.
 rule registry:
-    input: RECORDS, MODULES, SHARED, "_toc.yml", "book/_tools/registry.py"
+    input:
+        RECORDS, MODULES, SHARED, expand("notebooks/{name}.md", name=NAMES),
+        "book/_tools/dependencies.py", "book/_tools/registry.py",
     output: "book/generated/records.md", directory("book/generated/records")
     shell: "{PYTHON} book/_tools/registry.py"
 

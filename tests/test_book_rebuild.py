@@ -34,7 +34,8 @@ def test_no_change_runs_nothing(project):
 
 
 CHANGES = {
-    "notebook": ("notebooks/02_second.md", "value", "number", {SECOND, "ledger", "site"}),
+    "notebook": ("notebooks/02_second.md", "value", "number",
+                 {SECOND, "ledger", "registry", "site"}),
     "module": ("mlcpc/other.py", "3", "4", {SECOND, "ledger", "registry", "site"}),
     "module of a module": ("mlcpc/base.py", "1", "2", {FIRST, "ledger", "registry", "site"}),
     "record": ("results/used.json", "40", "41",

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import browser
 import paper
-import project
 import pytest
 import registry
 from conftest import ROOT
+from project import LEDGER, PAPER, REGISTRY, RESULTS, Refusal
 
 from mlcpc import runs
 
-PAGES = {"chapters/06_boundary", "generated/records"}
+PAGES = {"toy-run": ["06_boundary", "07_many_anchors"]}
 
 
 def record(name="toy-run", stale=False, **change):
@@ -37,7 +37,7 @@ def record(name="toy-run", stale=False, **change):
 def test_a_page_holds_all_of_its_record():
     text = registry.page(record(), PAGES)
     for part in (
-        "# toy-run", "[06_boundary](../../chapters/06_boundary.ipynb), profile `quick`",
+        "# toy-run", "[06_boundary](../../chapters/06_boundary.ipynb); [07_many_anchors](",
         "```sh\npython -m mlcpc boundary --steps 3\n```", "It took 1.5 minutes of work",
         "* - `alpha`\n  - `0.5`", "* - `gap`\n  - 0.2\n  - [0.1, 0.3]\n  - nats\n  - 0.1, 0.3",
         "* - `speed`\n  - 2\n  - one value\n  - ms\n  - 2", "* - Data: digits train\n",
@@ -51,39 +51,39 @@ def test_a_stale_record_is_marked_and_not_hidden():
     records = [record("first"), record("second", stale=True)]
     text = registry.listing(records, PAGES)
     assert "Records: 2. Stale, since their code has changed after them: 1." in text
-    assert text.index("[first](records/first.md)") < text.index("  - fits the code")
-    assert text.index("[second](records/second.md)") < text.index("  - stale: `bounds.ml_cpc`")
+    assert "* - [first](records/first.md)\n  - fits the code\n" in text
+    assert "* - [second](records/second.md)\n  - stale: `bounds.ml_cpc`\n" in text
     page = registry.page(records[1], PAGES)
     assert "Stale: `bounds.ml_cpc` changed after this record was made" in page
     assert "`000000000000`, changed since" in page
 
 
-def test_a_chapter_that_is_not_in_the_book_is_no_link():
-    assert registry.chapter(record(chapter="99_later"), PAGES, "..") == "99_later"
-    assert registry.pages_of("parts:\n  - file: chapters/06_boundary\n") == {"chapters/06_boundary"}
+def test_chapters_are_those_that_read_the_record(project):
+    assert registry.readers() == {"used": ["01_first"]}
+    unread = record("unread", chapter="99_later")
+    assert registry.chapters(unread, PAGES, "..") == "99_later"
 
 
 def test_a_damaged_record_is_a_refusal(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path / "results"))
-    (tmp_path / "_toc.yml").write_text("")
     path = runs.write(record())
     registry.write()
     assert (tmp_path / "book/generated/records/toy-run.md").is_file()
     path.write_text(path.read_text().replace("0.1", "0.2", 1))
-    with pytest.raises(project.Refusal, match="toy-run.json does not fit its checksum"):
+    with pytest.raises(Refusal, match="toy-run.json does not fit its checksum"):
         registry.write()
 
 
 def test_the_generated_pages_are_those_that_the_tools_make_now(real):
     """An edit of a generated page by hand, or of a tool without a build, is found here."""
     kept = {path: path.read_text() for path in Path("book/generated").rglob("*.md")
-            if path != project.LEDGER}  # fmt: skip
-    pages = registry.pages_of(Path("_toc.yml").read_text())
-    records = [runs.read(path.stem) for path in sorted(project.RESULTS.glob("*.json"))]
-    now = {project.REGISTRY: registry.listing(records, pages)}
-    now |= {project.PAPER: paper.page(runs.paper())}
-    now |= {project.REGISTRY.with_suffix("") / f"{each.name}.md": registry.page(each, pages)
+            if path != LEDGER}  # fmt: skip
+    pages = registry.readers()
+    records = [runs.read(path.stem) for path in sorted(RESULTS.glob("*.json"))]
+    now = {REGISTRY: registry.listing(records, pages)}
+    now |= {PAPER: paper.page(runs.paper())}
+    now |= {REGISTRY.with_suffix("") / f"{each.name}.md": registry.page(each, pages)
             for each in records}  # fmt: skip
     assert kept == now
 
@@ -101,8 +101,9 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   const first = rows();
   const answer = {options, first, full: choose(1, "full"), stale: choose(3, "stale"),
-                  none: choose(0, "08_staircase"), again: [choose(0, "all"), choose(1, "all"),
-                  choose(3, "all")].at(-1)};
+                  both: choose(0, "08_staircase"),
+                  none: choose(2, "A, 2 cores"), again: [choose(0, "all"), choose(1, "all"),
+                  choose(2, "all"), choose(3, "all")].at(-1)};
   document.body.textContent = JSON.stringify(answer);
 });
 """
@@ -113,9 +114,9 @@ def test_the_filters(tmp_path):
         if "MLCPC_REQUIRE_BROWSER" in os.environ:
             pytest.fail("no Chromium, and MLCPC_REQUIRE_BROWSER is set")
         pytest.skip("no Chromium on this machine")
-    rows = [["one", "06_boundary", "full", "A", "3", "x", "fits the code"],
-            ["two", "06_boundary", "full", "B", "3", "x", "stale: bounds"],
-            ["three", "08_staircase", "quick", "A", "3", "x", "stale: exact, bounds"]]  # fmt: skip
+    rows = [["one", "fits the code", "06_boundary", "full", "A, 2 cores", "3", "x"],
+            ["two", "stale: bounds", "06_boundary; 08_staircase", "full", "B", "3", "x"],
+            ["three", "stale: exact, bounds", "08_staircase", "quick", "A, 2 cores", "3", "x"]]
     cells = "".join("<tr>" + "".join(f"<td>{each}</td>" for each in row) + "</tr>" for row in rows)
     head = "".join(f"<th>{each}</th>" for each in registry.COLUMNS)
     script = (ROOT / "book/_static/records.js").read_text()
@@ -132,11 +133,14 @@ def test_the_filters(tmp_path):
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     answer = json.loads(re.search(r"<body>(.*)</body>", done.stdout, re.S).group(1))
-    assert answer["options"] == [["all", "06_boundary", "08_staircase"], ["all", "full", "quick"],
-                                 ["all", "A", "B"], ["all", "fits the code", "stale"]]  # fmt: skip
+    assert answer["options"] == [
+        ["all", "06_boundary", "08_staircase"], ["all", "full", "quick"],
+        ["all", "A, 2 cores", "B"], ["all", "fits the code", "stale"],
+    ]  # fmt: skip
     assert answer["first"] == ["one", "two", "three"]
     assert answer["full"] == [["one", "two"], "2 of 3 records"]
     assert answer["stale"] == [["two"], "1 of 3 records"]
+    assert answer["both"] == [["two"], "1 of 3 records"]
     assert answer["none"] == [[], "0 of 3 records"]
     assert answer["again"] == [["one", "two", "three"], "3 of 3 records"]
 
@@ -162,7 +166,7 @@ def test_every_published_number_is_on_the_page(real):
 
 
 def test_a_number_that_no_group_is_for_is_refused(real):
-    with pytest.raises(project.Refusal, match="'accuracy of a cat' belongs to 0 groups"):
+    with pytest.raises(Refusal, match="'accuracy of a cat' belongs to 0 groups"):
         paper.page({"accuracy of a cat": published(0.5)})
 
 

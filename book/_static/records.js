@@ -5,8 +5,9 @@ const FILTERED = ["Chapter", "Profile", "Device", "State"];
 
 function addFilters(table) {
   const text = (cell) => cell.textContent.trim();
-  // A stale record names what has changed; the filter asks only whether something has.
-  const value = (row, column) => text(row.cells[column]).split(":")[0];
+  // A record may be shown in several chapters. A stale one names what has changed; the filter asks
+  // only whether something has.
+  const values = (row, column) => text(row.cells[column]).split(":")[0].split("; ");
   const heads = [...table.tHead.rows[0].cells].map(text);
   const rows = [...table.tBodies[0].rows];
   const form = document.createElement("form");
@@ -16,8 +17,8 @@ function addFilters(table) {
     const column = heads.indexOf(head);
     const label = document.createElement("label");
     const select = document.createElement("select");
-    const values = [...new Set(rows.map((row) => value(row, column)))].sort();
-    ["all", ...values].forEach((each) => select.add(new Option(each, each)));
+    const offered = [...new Set(rows.flatMap((row) => values(row, column)))].sort();
+    ["all", ...offered].forEach((each) => select.add(new Option(each, each)));
     label.append(`${head} `, select);
     form.append(label);
     return { column, select };
@@ -25,7 +26,7 @@ function addFilters(table) {
   function update() {
     rows.forEach((row) => {
       row.hidden = choices.some(({ column, select }) =>
-        select.value !== "all" && select.value !== value(row, column));
+        select.value !== "all" && !values(row, column).includes(select.value));
     });
     const shown = rows.filter((row) => !row.hidden).length;
     count.textContent = `${shown} of ${rows.length} records`;

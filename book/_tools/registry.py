@@ -3,15 +3,14 @@
 Whether the code of a record has changed since is computed here, at every build.
 """
 
-import re
 import shutil
-from pathlib import Path
 
-from project import REGISTRY, RESULTS, Refusal, main, replacing
+import dependencies
+from project import REGISTRY, RESULTS, Refusal, main, names, replacing
 
 from mlcpc import runs
 
-COLUMNS = ["Record", "Chapter", "Profile", "Device", "Seeds", "Made on", "State"]
+COLUMNS = ["Record", "State", "Chapter", "Profile", "Device", "Seeds", "Made on"]
 
 
 def number(value: float) -> str:
@@ -24,7 +23,9 @@ def code(text: object) -> str:
 
 
 def table(columns: list[str], rows: list[list[str]], name: str) -> str:
-    """A list table; the class names it for styles and scripts."""
+    """A list table, or a word where it would be empty; the class is for styles and scripts."""
+    if not rows:
+        return "None."
     lines = ["* - " + "\n  - ".join(cells) for cells in [columns, *rows]]
     return "\n".join([":::{list-table}", ":header-rows: 1", f":class: {name}", "", *lines, ":::"])
 
@@ -43,17 +44,27 @@ def state(record) -> str:
     return f"stale: {', '.join(map(code, changed))}" if changed else "fits the code"
 
 
-def chapter(record, pages: set[str], up: str) -> str:
-    """A link to the page that shows the record, once the book has that page."""
-    page = f"chapters/{record.chapter}"
-    return f"[{record.chapter}]({up}/{page}.ipynb)" if page in pages else record.chapter
+def readers() -> dict[str, list[str]]:
+    """Name of a record -> notebooks that read it."""
+    found = {}
+    for name in names():
+        for path in dependencies.of(name)[1]:
+            found.setdefault(path.stem, []).append(name)
+    return found
 
 
-def row(record, pages: set[str]) -> list[str]:
+def chapters(record, pages: dict[str, list[str]], up: str) -> str:
+    """Links to the pages that show the record; the page it was made for, if none does."""
+    shown = [f"[{name}]({up}/chapters/{name}.ipynb)" for name in pages.get(record.name, [])]
+    return "; ".join(shown) or record.chapter
+
+
+def row(record, pages: dict[str, list[str]]) -> list[str]:
     where = record.provenance
     return [
-        f"[{record.name}](records/{record.name}.md)", chapter(record, pages, ".."), record.profile,
-        where["device"], str(len(record.seeds)), where.get("date") or "unknown", state(record),
+        f"[{record.name}](records/{record.name}.md)", state(record),
+        chapters(record, pages, ".."), record.profile, where["device"], str(len(record.seeds)),
+        where.get("date") or "unknown",
     ]
 
 
@@ -66,7 +77,7 @@ def metric_row(name: str, metric: dict) -> list[str]:
     ]
 
 
-def page(record, pages: set[str]) -> str:
+def page(record, pages: dict[str, list[str]]) -> str:
     """The page of one record."""
     where, changed = record.provenance, runs.stale(record)
     lines = [f"# {record.name}", ""]
@@ -77,7 +88,7 @@ def page(record, pages: set[str]) -> str:
             "The numbers below are those of the older code.", ":::", "",
         ]
     lines += [
-        f"Shown in {chapter(record, pages, '../..')}, profile {code(record.profile)}. "
+        f"Shown in {chapters(record, pages, '../..')}, profile {code(record.profile)}. "
         f'The record itself: <a href="../../_static/records/{record.name}.json">'
         f"{record.name}.json</a>. [All records](../records.md).", "",
         "## Make it again", "",
@@ -115,7 +126,7 @@ def provenance_rows(record, changed: list[str]) -> list[list[str]]:
     ]
 
 
-def listing(records: list, pages: set[str]) -> str:
+def listing(records: list, pages: dict[str, list[str]]) -> str:
     """The page of all records."""
     old = sum(bool(runs.stale(record)) for record in records)
     return "\n".join([
@@ -128,17 +139,12 @@ def listing(records: list, pages: set[str]) -> str:
     ])
 
 
-def pages_of(toc: str) -> set[str]:
-    """Pages that the table of contents names."""
-    return set(re.findall(r"^\s*- file: (\S+)$", toc, re.MULTILINE))
-
-
 def write() -> None:
     try:
         records = [runs.read(path.stem) for path in sorted(RESULTS.glob("*.json"))]
     except ValueError as error:
         raise Refusal(f"a record can not be read: {error}") from None
-    pages = pages_of(Path("_toc.yml").read_text())
+    pages = readers()
     folder = REGISTRY.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     for record in records:

@@ -260,7 +260,7 @@ def _distill(options: argparse.Namespace) -> None:
     weights, scratch = runs.results() / "weights", runs.results() / f".{name}.partial"
 
     def kept(network: str, seed: int) -> distillation.Classifier:
-        return distillation.kept_classifier(
+        return distillation.classifier(
             config, network, seed, train, test, weights, options.device, progress=True
         )
 

@@ -398,12 +398,12 @@ def test_accuracy_is_the_share_of_right_answers(digits, teacher):
 
 def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
     config = DistillConfig(**{**TINY, "epochs": 1})
-    made = distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
-    plain = distillation.classifier(config, "wrn-10-1", 0, *digits)
+    made = distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+    plain = distillation._Run(config, "wrn-10-1", 0, *digits, "cpu", None).train(None, False)
     assert torch.equal(weights(made), weights(plain)) and made.accuracy == plain.accuracy
     (path,) = tmp_path.iterdir()
     monkeypatch.setattr(distillation._Run, "train", None)
-    kept = distillation.kept_classifier(
+    kept = distillation.classifier(
         DistillConfig(**{**TINY, "epochs": 1, "objective": "crd"}), "wrn-10-1", 0, *digits, tmp_path
     )
     assert torch.equal(weights(kept), weights(made)) and kept.epochs == made.epochs
@@ -411,7 +411,7 @@ def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
     content[-9] ^= 4
     path.write_bytes(content)
     with pytest.raises(ValueError, match="does not fit its checksum"):
-        distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+        distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
 
 
 def test_the_command_writes_a_record_with_teacher_and_plain_student(

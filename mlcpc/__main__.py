@@ -290,7 +290,7 @@ def _distill(options: argparse.Namespace) -> None:
     weights = runs.results() / "weights"
 
     def kept(network: str, seed: int) -> distillation.Classifier:
-        return distillation.kept_classifier(
+        return distillation.classifier(
             config, network, seed, train, test, weights, options.device, progress=True
         )
 

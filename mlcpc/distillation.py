@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mlcpc import bounds, images, memory, networks, runs
+from mlcpc import bounds, checks, images, memory, networks, runs
 from mlcpc.shapes import Float, Tensor
 
 Logits = Float[Tensor, "n classes"]
@@ -307,38 +307,24 @@ class DistillConfig:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for name, valid in (
-            ("dataset", images.DATASETS),
-            ("pair", tuple(PAIRS)),
-            ("objective", OBJECTIVES),
-            ("negatives", ("sampled", "all")),
-        ):
-            if (value := getattr(self, name)) not in valid:
-                raise ValueError(f"{name} is {value!r}; valid: {', '.join(valid)}")
-        for name, least in (
-            ("count", 1),
-            ("dim", 1),
-            ("stem_stride", 1),
-            ("epochs", 1),
-            ("batch", 2),
-            ("padding", 0),
-            ("teacher_seed", 0),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; valid: an integer of at least {least}")
-        for name in ("alpha", "temperature", "kd_temperature"):
-            if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} is {value}; valid: {name} > 0")
+        checks.choices(
+            self,
+            dataset=images.DATASETS,
+            pair=tuple(PAIRS),
+            objective=OBJECTIVES,
+            negatives=("sampled", "all"),
+        )
+        checks.counts(
+            self, count=1, dim=1, stem_stride=1, epochs=1, batch=2, padding=0, teacher_seed=0
+        )
+        checks.positive(self, "alpha", "temperature", "kd_temperature")
+        checks.momenta(self, "memory_momentum", "sgd_momentum")
+        checks.not_negative(self, "weight_decay")
+        checks.seeds(self)
         if self.negatives == "sampled" and self.alpha > self.count + 1:
             raise ValueError(f"alpha is {self.alpha}; valid: 0 < alpha <= {self.count + 1}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}; valid: above 0, or None")
-        for name in ("memory_momentum", "sgd_momentum"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {value}; valid: 0 up to but not including 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}; valid: at least 0")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip is {self.flip}; valid: 0 to 1")
         if self.weights and (
@@ -355,13 +341,6 @@ class DistillConfig:
             )
         if self.objective == "kd" and self.rab[2] > 0:
             raise ValueError(f"weights is {self.weights!r} for kd; valid: b = 0")
-        seeds = self.seeds
-        if (
-            not seeds
-            or len(set(seeds)) != len(seeds)
-            or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds)
-        ):
-            raise ValueError(f"seeds is {seeds!r}; valid: different integers of at least 0")
 
     @property
     def rab(self) -> tuple[float, float, float]:
@@ -401,36 +380,18 @@ def classifier(
     seed: int,
     train: images.ImageSet,
     test: images.ImageSet,
-    device: str = "cpu",
-    scratch: Path | None = None,
-    progress: bool = False,
-) -> Classifier:
-    """Train a network on labels alone: a teacher, or a plain student.
-
-    Arguments and errors as in :func:`distill`; of the config only what a classifier needs is used,
-    and compared with a checkpoint.
-    """
-    run = _Run(config, name, seed, train, test, device, None)
-    return run.train(None if scratch is None else scratch / f"{run.title}.safetensors", progress)
-
-
-def kept_classifier(
-    config: DistillConfig,
-    name: str,
-    seed: int,
-    train: images.ImageSet,
-    test: images.ImageSet,
     folder: Path,
     device: str = "cpu",
     progress: bool = False,
 ) -> Classifier:
-    """The classifier that lies in a folder, or one that is trained now and put there.
+    """A network that was taught by labels alone: a teacher, or a plain student.
 
-    The file's name holds data set, network, seed and a hash of the settings, so that runs with the
-    same teacher or the same plain student share it.
+    It is read from a folder, or trained now and put there. The file's name holds data set, network,
+    seed and a hash of the settings that matter to it, so that runs with the same teacher or the
+    same plain student share it. A training that was killed goes on from its last epoch.
 
     Raises:
-        ValueError: as :func:`classifier`; a damaged file.
+        ValueError: as :func:`distill`; a damaged file.
     """
     run = _Run(config, name, seed, train, test, device, None)
     header = run._header()
@@ -497,10 +458,7 @@ class _Run:
     def __init__(self, config, name, seed, train, test, device, teacher) -> None:
         if len(train) < config.batch:
             raise ValueError(f"batch is {config.batch} for {len(train)} images; valid: at most it")
-        if device not in ("cpu", "cuda"):
-            raise ValueError(f"device is {device!r}; valid: cpu, cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, and PyTorch finds none; valid: cpu")
+        checks.device(device)
         self.config, self.name, self.seed = config, name, seed
         self.train_set, self.test_set = train.to(device), test.to(device)
         self.epoch, self.epochs = 0, []

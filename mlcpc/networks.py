@@ -151,8 +151,8 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
     r"""Batch normalisation whose batch is cut into groups that do not see each other.
 
     It does on one device what batch normalisation does on many: with it, and with keys that pass
-    through in a shuffled order (:func:`shuffled`), a query cannot recognise its key by the
-    statistics of the batch they share.
+    through in a shuffled order, a query cannot recognise its key by the statistics of the batch
+    they share.
 
     If the number of groups G divides n, row i belongs to group i mod G. Otherwise n = qG + r: the
     first r(q + 1) rows are dealt in turn to r groups of q + 1 rows, the others to G - r groups of
@@ -221,26 +221,6 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
             eps=self.eps,
         )
         return wide.reshape(images.shape), mean.view(groups, -1), variance.view(groups, -1)
-
-
-def shuffled(
-    network: Callable[[Tensor], Tensor], images: Images, generator: torch.Generator | None = None
-) -> Tensor:
-    """``network(images)``, computed in a random order of the images.
-
-    With :class:`SplitBatchNorm2d` an image then shares its group with others than in a pass in
-    the given order.
-
-    Args:
-        network: a map of the rows of a batch, here the encoder of the keys.
-        images: (n, …).
-        generator: source of the order, on the device of the images; None for PyTorch's default.
-
-    Returns:
-        the rows of ``network(images)`` in the given order.
-    """
-    order = torch.randperm(len(images), generator=generator, device=images.device)
-    return network(images[order])[order.argsort()]
 
 
 def _split_norms(module: nn.Module, groups: int) -> nn.Module:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mlcpc import allpairs, images, memory, networks, probes, runs
+from mlcpc import allpairs, checks, images, memory, networks, probes, runs
 from mlcpc.shapes import Float, Tensor
 
 Pixels = Float[Tensor, "n channels height width"]
@@ -94,36 +94,22 @@ class PretrainConfig:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for name, valid in (
-            ("dataset", images.DATASETS),
-            ("projection", ("mlp", "linear")),
-            ("objective", tuple(LOSSES)),
-            ("alpha_schedule", SCHEDULES),
-            ("negatives", ("queue", "batch")),
-            ("precision", ("no", "fp16", "bf16")),
-        ):
-            if (value := getattr(self, name)) not in valid:
-                raise ValueError(f"{name} is {value!r}; valid: {', '.join(valid)}")
-        for name, least in (
-            ("stem_stride", 1),
-            ("dim", 1),
-            ("queue", 1),
-            ("norm_groups", 1),
-            ("batch", 2),
-            ("epochs", 1),
-            ("probe_every", 1),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; valid: an integer of at least {least}")
-        for name in ("alpha", "alpha_last", "temperature", "learning_rate"):
-            if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} is {value}; valid: {name} > 0")
-        for name in ("key_momentum", "sgd_momentum"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {value}; valid: 0 up to but not including 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}; valid: at least 0")
+        checks.choices(
+            self,
+            dataset=images.DATASETS,
+            projection=("mlp", "linear"),
+            objective=tuple(LOSSES),
+            alpha_schedule=SCHEDULES,
+            negatives=("queue", "batch"),
+            precision=("no", "fp16", "bf16"),
+        )
+        checks.counts(
+            self, stem_stride=1, dim=1, queue=1, norm_groups=1, batch=2, epochs=1, probe_every=1
+        )
+        checks.positive(self, "alpha", "alpha_last", "temperature", "learning_rate")
+        checks.momenta(self, "key_momentum", "sgd_momentum")
+        checks.not_negative(self, "weight_decay")
+        checks.seeds(self)
         if self.alpha_schedule == "constant" and self.alpha_last != self.alpha:
             raise ValueError(
                 f"alpha_last is {self.alpha_last} for a constant alpha of {self.alpha}; valid: "
@@ -142,15 +128,6 @@ class PretrainConfig:
                 f"norm_groups is {self.norm_groups} for batches of {self.batch}; valid: a number "
                 "that divides the batch into groups of at least 2"
             )
-        seeds = self.seeds
-        if (
-            not seeds
-            or len(set(seeds)) != len(seeds)
-            or any(
-                isinstance(each, bool) or not isinstance(each, int) or each < 0 for each in seeds
-            )
-        ):
-            raise ValueError(f"seeds is {seeds!r}; valid: different integers of at least 0")
         self.views()
 
     @property
@@ -285,10 +262,7 @@ def accelerator_for(config: PretrainConfig, device: str) -> "Accelerator":  # no
             f"pretraining needs accelerate, which is not here ({error}): "
             "pip install 'mlcpc[experiments]'"
         ) from error
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; valid: cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, and PyTorch finds none; valid: cpu")
+    checks.device(device)
     # Buffers differ by rank on purpose: each holds the statistics of its groups.
     apart = DistributedDataParallelKwargs(broadcast_buffers=False)
     found = Accelerator(
@@ -319,13 +293,12 @@ class _Run:
         together = local.norm_groups == 1
         self.layout = torch.channels_last if together else torch.contiguous_format
         self.encoder = self.encoder.to(device, memory_format=self.layout)
-        self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.queue = memory.KeyQueue(
-            config.queue if config.negatives == "queue" else 1,
-            config.dim,
-            len(train) if config.negatives == "queue" else None,
-            runs.generator(seed),
-        ).to(device)
+        self.key_encoder, self.queue = None, None
+        if config.negatives == "queue":
+            self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+            self.queue = memory.KeyQueue(
+                config.queue, config.dim, len(train), runs.generator(seed)
+            ).to(device)
         self.loss = LOSSES[config.objective](
             config.temperature,
             lambda step: alpha_at(config, step // self.per_epoch),
@@ -458,7 +431,7 @@ class _Run:
         """Running statistics: the mean over ranks, as the mean over groups on one device."""
         if self.ranks == 1:
             return
-        for module in (self.encoder, self.key_encoder):
+        for module in filter(None, (self.encoder, self.key_encoder)):
             for buffer in module.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
@@ -479,12 +452,10 @@ class _Run:
         }
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {
-            "encoder": self.encoder,
-            "key_encoder": self.key_encoder,
-            "queue": self.queue,
-            "loss": self.loss,
-        }
+        found = {"encoder": self.encoder, "loss": self.loss}
+        if self.queue is None:
+            return found
+        return found | {"key_encoder": self.key_encoder, "queue": self.queue}
 
     def save(self, path: Path) -> None:
         if self.rank == 0:

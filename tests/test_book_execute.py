@@ -129,3 +129,18 @@ def test_a_page_edited_while_it_runs_is_refused(project):
     assert done.returncode == 1
     assert "02_second.md was edited while it ran; run make book again" in done.stdout + done.stderr
     assert (project / "book/chapters/02_second.ipynb").read_bytes() == before
+
+
+def test_printed_text_is_one_piece_a_stream():
+    """Wherever the kernel cut it; other outputs keep their places between."""
+    import nbformat
+
+    def printed(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    shown = nbformat.v4.new_output("display_data", {"text/plain": "x"})
+    pieces = [printed("a"), printed("\nb\n"), printed("!", "stderr"), printed("c"), shown,
+              printed("d")]
+    found = execute.joined(pieces)
+    assert [each.get("text", "shown") for each in found] == ["a\nb\n", "!", "c", "shown", "d"]
+    assert execute.joined([]) == []

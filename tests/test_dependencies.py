@@ -25,9 +25,10 @@ ALLOWED = {
     "memory": set(),
     "probes": {"images", "networks"},
     "shapes": set(),
+    "checks": set(),
 }
-ALLOWED["pretraining"] = {"allpairs", "images", "memory", "networks", "probes", "runs"}
-ALLOWED["distillation"] = {"bounds", "images", "memory", "networks", "runs"}
+ALLOWED["pretraining"] = {"allpairs", "checks", "images", "memory", "networks", "probes", "runs"}
+ALLOWED["distillation"] = {"bounds", "checks", "images", "memory", "networks", "runs"}
 ALLOWED["__init__"] = ALLOWED["__main__"] = set(ALLOWED)
 
 

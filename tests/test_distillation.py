@@ -385,14 +385,25 @@ def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
         distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
 
 
+def test_accuracy_is_the_share_of_right_answers(digits, teacher):
+    """A network that always says 7, asked about twelve of each digit and two more sevens."""
+    train, _ = digits
+    rows = torch.cat([torch.arange(len(train)), torch.nonzero(train.labels == 7)[:2, 0]])
+    more = images.ImageSet(train.images[rows], train.labels[rows], train.classes, "more", "a test")
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.nn.functional.one_hot(torch.tensor(7), 10))
+    assert distillation.accuracy(teacher.train(), more, train) == 14 / 122
+
+
 def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
     config = DistillConfig(**{**TINY, "epochs": 1})
-    made = distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
-    plain = distillation.classifier(config, "wrn-10-1", 0, *digits)
+    made = distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+    plain = distillation._Run(config, "wrn-10-1", 0, *digits, "cpu", None).train(None, False)
     assert torch.equal(weights(made), weights(plain)) and made.accuracy == plain.accuracy
     (path,) = tmp_path.iterdir()
     monkeypatch.setattr(distillation._Run, "train", None)
-    kept = distillation.kept_classifier(
+    kept = distillation.classifier(
         DistillConfig(**{**TINY, "epochs": 1, "objective": "crd"}), "wrn-10-1", 0, *digits, tmp_path
     )
     assert torch.equal(weights(kept), weights(made)) and kept.epochs == made.epochs
@@ -400,7 +411,7 @@ def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
     content[-9] ^= 4
     path.write_bytes(content)
     with pytest.raises(ValueError, match="does not fit its checksum"):
-        distillation.kept_classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+        distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
 
 
 def test_the_command_writes_a_record_with_teacher_and_plain_student(

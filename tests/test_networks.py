@@ -599,26 +599,3 @@ def test_a_network_of_groups_takes_the_weights_of_a_plain_one():
     assert not torch.allclose(split(x), plain(x))
     split.load_state_dict(plain.state_dict())
     assert torch.equal(split.eval()(x), plain.eval()(x))
-
-
-def test_shuffled_rows_come_back_in_order():
-    x, seen = images(6, 1, 2), []
-
-    def network(rows):
-        seen.append(rows)
-        return rows.flatten(1) * 2
-
-    found = networks.shuffled(network, x, torch.Generator().manual_seed(0))
-    assert torch.equal(found, 2 * x.flatten(1))
-    assert not torch.equal(seen[0], x)
-    networks.shuffled(network, x, torch.Generator().manual_seed(0))
-    assert torch.equal(seen[0], seen[1])
-
-
-def test_a_shuffled_pass_hides_the_batch():
-    # With the same order, an image normalised beside the same others gives the same row again.
-    torch.manual_seed(0)
-    network = networks.build("resnet8", 0, norm_groups=4)
-    x = images(16)
-    assert torch.allclose(network(x), network(x), atol=1e-5)
-    assert not torch.allclose(networks.shuffled(network, x), network(x), atol=1e-2)

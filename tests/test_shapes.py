@@ -13,7 +13,7 @@ CHOSEN = (
     "equals_the_formula or equal_their_formulas or leading_dimensions or split or at_its_ends or "
     "equals_brute_force or batches_and or grouped_counts or mean_log_ratio or normal or round_trip "
     "or queue_form or both_views or known_ones or each_member or bilinear_and or broadcasts_to "
-    "or transcription or changes_nothing or by_itself or come_back or any_size or gathering "
+    "or transcription or changes_nothing or by_itself or any_size or gathering "
     "or renormalised or drawn_alike or all_samples_of or counts_all_places or leave_the_network "
     "or less_the_mean or equals_a_loop or counts_equal or is_the_share or on_the_sphere "
     "or minimum or harm or formulas or shifted or ceiling_minus or views_differ"

@@ -129,9 +129,22 @@ def passport(origin: dict, records: list[Path], profile: str) -> str:
     )
 
 
+def joined(outputs: list) -> list:
+    """Printed text in one piece a stream: where the kernel cut it depends on its timing."""
+    kept = []
+    for output in outputs:
+        last = kept[-1] if kept else {}
+        if output.output_type == last.get("output_type") == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
 def finish(notebook, origin: dict, records: list[Path], profile: str):
     """The page: injected cell hidden, cost box under the title, passport at the end."""
     for cell in code_cells(notebook):
+        cell.outputs = joined(cell.outputs)
         hide_arrays(cell)
         if "injected-parameters" in tags(cell):
             cell.metadata["tags"] = [*tags(cell), "remove-cell"]

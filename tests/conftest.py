@@ -4,8 +4,12 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,29 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 for folder in ("book/_tools", "book/_ext"):
     sys.path.insert(0, str(ROOT / folder))
+
+
+
+@contextmanager
+def started(arguments: list[str], **options) -> Iterator[subprocess.Popen]:
+    """A process with a group of its own, of which nothing is left when the test has ended."""
+    process = subprocess.Popen(arguments, start_new_session=True, text=True, **options)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(happened: Callable[[], bool], process: subprocess.Popen, seconds: float = 200) -> None:
+    """Wait for what a process does; fail if it ends, or takes longer than any busy machine."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
 
 HEADER = """---
 jupytext:

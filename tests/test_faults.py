@@ -6,29 +6,37 @@ import random
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from conftest import started, until
 
 from mlcpc import runs
 from mlcpc.__main__ import main
 
-# Runs the command several times, each in a fork, so that the packages are imported once. An attempt
-# may be killed when it has used so many seconds of the processor, which a busy machine does not
-# change; meet a limit on the size of its files; find the clock set back; or be another user.
+# Runs the command until it succeeds, each time in a fork, so that the packages are imported once.
+# An attempt may be killed at a certain event, which is a call or a return in the package's own
+# code, counted from the lock of the run on: that is the same point however busy the machine is. Or
+# it may meet a limit on the size of its files; find the clock set back; or be another user.
 PROGRAM = """
-import json, os, resource, signal, sys, threading, time
+import json, os, resource, signal, sys, time
 from mlcpc.__main__ import main
 if "staircase" not in sys.argv[1]:
     import accelerate, kornia, sklearn.datasets, sklearn.linear_model
 
-def killer(seconds):
-    while time.process_time() < seconds:
-        time.sleep(0.002)
-    os.kill(os.getpid(), signal.SIGKILL)
+events = 0
 
 def attempt(arguments, kill=None, size=None, back=0.0, other_user=False):
+    def watch(frame, event, argument):
+        global events
+        ours = frame.f_globals.get("__name__", "").startswith("mlcpc")
+        if ours and (events or frame.f_code.co_name == "locked"):
+            events += 1
+            if events == kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -39,20 +47,23 @@ def attempt(arguments, kill=None, size=None, back=0.0, other_user=False):
         if back:
             now = time.time
             time.time = lambda: now() - back
-        if kill is not None:
-            threading.Thread(target=killer, args=(kill,), daemon=True).start()
+        sys.setprofile(watch)
         code = main(arguments)
-        os.write(write, str(time.process_time()).encode())
+        sys.setprofile(None)
+        os.write(write, str(events).encode())
         sys.stdout.flush()
         os._exit(code)
     os.close(write)
-    seconds = os.read(read, 100)
+    seen = os.read(read, 100)
     os.close(read)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), float(seconds or 0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(seen or 0)
 
 command, attempts = map(json.loads, sys.argv[1:])
 for each in attempts:
-    print("\\nended", *attempt(command, **each), flush=True)
+    code, seen = attempt(command, **each)
+    print("\\nended", code, seen, flush=True)
+    if not code:
+        break
 """
 COMMANDS = {
     "staircase": ["--steps", "200", "--levels", "(1.0, 2.0)", "--seeds", "(0, 1)", "--width", "16",
@@ -65,19 +76,20 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def attempts(command: str, folder: Path, *each: dict) -> tuple[list[tuple[int, float]], str]:
-    """Exit status and processor seconds of each attempt, and what was printed."""
+def attempts(command: str, folder: Path, *each: dict) -> tuple[list[tuple[int, int]], str]:
+    """Exit status and events of each attempt, and what was printed."""
     folder.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps([command, *COMMANDS[command], "--name", "run"]),
-         json.dumps(each)],
+    arguments = json.dumps([command, *COMMANDS[command], "--name", "run"]), json.dumps(each)
+    with started(
+        [sys.executable, "-c", PROGRAM, *arguments],
         env={**os.environ, "MLCPC_RESULTS": str(folder), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ended = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("ended ")]
-    assert len(ended) == len(each), done.stderr
-    return [(int(code), float(seconds)) for code, seconds in ended], done.stdout + done.stderr
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    ended = [line.split()[1:] for line in said.splitlines() if line.startswith("ended ")]
+    assert ended, said
+    return [(int(code), int(events)) for code, events in ended], said
 
 
 def numbers(folder: Path) -> tuple[dict, str]:
@@ -92,7 +104,7 @@ def numbers(folder: Path) -> tuple[dict, str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Numbers, processor seconds and folder of each command without any fault."""
+    """Numbers and events of each command without any fault."""
     made = {}
 
     def make(command):
@@ -111,13 +123,12 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_kills_at_random_points_change_no_number(command, whole, tmp_path):
-    *expected, seconds = whole(command)
-    draw = random.Random(f"kill {command}")
-    kills = [{"kill": seconds * draw.uniform(0.1, 0.7)} for _ in range(3)]
-    ended, said = attempts(command, tmp_path, *kills, {})
-    codes = [code for code, _ in ended]
-    assert codes[0] == -signal.SIGKILL and set(codes[:3]) <= {0, -signal.SIGKILL}
-    assert codes[3] == 0, said
+    *expected, events = whole(command)
+    draw = random.Random(f"kill {command} at random")
+    kills = [{"kill": int(events * draw.uniform(0.1, most))} for most in (0.95, 0.4, 0.4)]
+    *killed, last = attempts(command, tmp_path, *kills, {})[0]
+    assert 1 <= len(killed) and {code for code, _ in killed} == {-signal.SIGKILL}
+    assert last[0] == 0 and last[1] < 0.9 * events  # it did not begin again
     assert [*numbers(tmp_path)] == expected
     assert not list(tmp_path.rglob(".*"))
 
@@ -131,11 +142,9 @@ def test_a_full_disk_is_named_and_loses_nothing(whole, tmp_path):
 
 
 def test_a_clock_that_was_set_back_changes_no_number(whole, tmp_path):
-    *expected, seconds = whole("staircase")
-    ended, said = attempts("staircase", tmp_path, {"kill": seconds * 0.7})
-    assert ended[0][0] == -signal.SIGKILL
-    ended, said = attempts("staircase", tmp_path, {"back": 3e7})
-    assert ended[0][0] == 0, said
+    *expected, events = whole("staircase")
+    ended, said = attempts("staircase", tmp_path, {"kill": int(events * 0.7)}, {"back": 3e7})
+    assert [code for code, _ in ended] == [-signal.SIGKILL, 0], said
     assert [*numbers(tmp_path)] == expected
     assert runs.read("run", tmp_path).provenance["wall_seconds"] >= 0
 
@@ -151,33 +160,33 @@ def test_results_that_can_not_be_written_are_refused_before_the_work(tmp_path):
 LONG = [sys.executable, "-m", "mlcpc", "boundary", "--steps", "100000"]
 
 
-def begun(results: Path) -> subprocess.Popen:
-    process = subprocess.Popen(LONG, stdout=subprocess.DEVNULL)
+@contextmanager
+def begun(results: Path) -> Iterator[subprocess.Popen]:
+    """A run that takes hours, from when it holds its lock."""
     lock = results / ".boundary.lock"
-    while not (lock.exists() and lock.read_text().startswith(f"process {process.pid} on ")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    return process
+    with started(LONG, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        mine = f"process {process.pid} on "
+        until(lambda: lock.exists() and lock.read_text().startswith(mine), process)
+        yield process
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    first = begun(tmp_path)
-    try:
+    with begun(tmp_path) as first:
         assert main(LONG[3:]) == 2
         said = capsys.readouterr().err
         assert f"{tmp_path}/.boundary.lock is held by process {first.pid} on " in said
         assert "works on the same run; wait for it to end, or give this run another name" in said
-    finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
     # The lock file of the killed process is still there, and stops nobody.
     assert (tmp_path / ".boundary.lock").exists()
-    second = begun(tmp_path)
-    while not (tmp_path / ".boundary.partial").exists():
-        time.sleep(0.05)
-    second.send_signal(signal.SIGINT)
-    assert second.wait(60) == 130 and not (tmp_path / ".boundary.lock").exists()
+    with begun(tmp_path) as second:
+        until((tmp_path / ".boundary.partial").exists, second)
+        for _ in range(12):  # as often as a person would: a library may swallow one
+            second.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                second.wait(10)
+                break
+        assert second.returncode == 130 and not (tmp_path / ".boundary.lock").exists()
 
 
 def test_one_that_waits_goes_on_when_the_other_ends(tmp_path):
@@ -186,21 +195,16 @@ def test_one_that_waits_goes_on_when_the_other_ends(tmp_path):
         f"path = Path({str(tmp_path / 'lock')!r})\n"
         "with runs.locked(path, wait=sys.argv[1] == 'wait'):\n"
         "    print('in', flush=True)\n"
-        "    sys.argv[1] == 'hold' and time.sleep(60)\n"
+        "    sys.argv[1] == 'hold' and time.sleep(600)\n"
     )
-    def started(kind):
-        return subprocess.Popen([sys.executable, "-c", program, kind], stdout=subprocess.PIPE,
-                                text=True)  # fmt: skip
-
-    hold = started("hold")
-    try:
+    line, options = [sys.executable, "-c", program], {"stdout": subprocess.PIPE}
+    with started([*line, "hold"], **options) as hold:
         assert hold.stdout.readline() == "in\n"
-        wait = started("wait")
-        assert wait.stdout.readline().startswith(f"waiting for process {hold.pid} on ")
-    finally:
-        hold.kill()
-        hold.wait()
-    assert wait.wait(60) == 0 and list(tmp_path.iterdir()) == []
+        with started([*line, "wait"], **options) as wait:
+            assert wait.stdout.readline().startswith(f"waiting for process {hold.pid} on ")
+            hold.kill()
+            hold.wait()
+            assert wait.wait(200) == 0 and list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_is_released_by_errors(tmp_path):

@@ -6,14 +6,13 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import started, until
 
 from mlcpc import distillation, estimation, pretraining, runs
 from mlcpc.__main__ import add_config, config_from
@@ -141,27 +140,23 @@ def line(*arguments, profile="local"):
 
 def finished(folder, *arguments, **options):
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(line(*arguments, **options), cwd=folder, env=environment, timeout=300,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    return done.returncode, done.stdout
+    with started(line(*arguments, **options), cwd=folder, env=environment,
+                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
+        said, _ = process.communicate(timeout=300)
+    return process.returncode, said
 
 
 SWEEP = ("sweep_small", "--cores", "2", "--config", "sweeps=small.yaml")
 
 
 def test_a_killed_sweep_is_finished_by_the_same_command(folder):
-    running = subprocess.Popen(
-        line(*SWEEP), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, env={**os.environ, "PYTHONPATH": str(folder)},
-    )  # fmt: skip
     first = folder / "results/small-short.json"
     checkpoint = folder / "results/.small-long.partial/seeds-0.safetensors"
-    deadline = time.monotonic() + 200
-    while not (first.exists() and checkpoint.exists()):
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    with started(
+        line(*SWEEP), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    ) as running:  # fmt: skip
+        until(lambda: first.exists() and checkpoint.exists(), running)
     assert not (folder / "results/small-long.json").exists()
     kept, changed = first.read_bytes(), first.stat().st_mtime_ns
     code, said = finished(folder, *SWEEP)

@@ -157,6 +157,59 @@ def test_results_that_can_not_be_written_are_refused_before_the_work(tmp_path):
     assert list(folder.iterdir()) == []
 
 
+# Rank 0, which holds the lock and writes the checkpoints, dies in the middle of the second epoch.
+# Each rank says where it began.
+RANK = """
+import os, signal, sys
+from mlcpc import pretraining
+from mlcpc.__main__ import main
+
+restart, began = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), set()
+step_of = pretraining._Run._step
+
+def step(self, index, step, path):
+    if not began:
+        began.add(self.epoch)
+        with open(sys.argv[1], "a") as file:
+            file.write(f"{restart} {self.rank} {self.epoch} {step}\\n")
+    if (restart, self.rank, self.epoch, step) == (0, 0, 1, 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step_of(self, index, step, path)
+
+pretraining._Run._step = step
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def launched(folder: Path, *target: str) -> str:
+    """What a pretraining on two ranks said, which a launcher starts again when a rank dies."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+            "--max_restarts", "1", *target, "pretrain", *COMMANDS["pretrain"], "--norm_groups", "2",
+            "--name", "run"]  # fmt: skip
+    # Without the last one a restarted rank may read a dead one's address (PyTorch issue 135712).
+    environment = {**os.environ, "MLCPC_RESULTS": str(folder), "OMP_NUM_THREADS": "1",
+                   "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # fmt: skip
+    with started(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as all_:
+        try:
+            said, _ = all_.communicate(timeout=400)
+        finally:
+            all_.terminate()  # the launcher then ends its ranks, which are in groups of their own
+            all_.wait(60)
+    assert all_.returncode == 0, said[-3000:]
+    return said
+
+
+def test_a_launcher_restarts_the_ranks_and_no_number_changes(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    launched(whole, "-m", "mlcpc")
+    (tmp_path / "rank.py").write_text(RANK)
+    launched(broken, str(tmp_path / "rank.py"), str(tmp_path / "began"))
+    began = sorted((tmp_path / "began").read_text().splitlines())
+    assert began == ["0 0 0 0", "0 1 0 0", "1 0 1 0", "1 1 1 0"]  # restart, rank, epoch, step
+    assert numbers(broken) == numbers(whole)
+    assert not list(tmp_path.rglob(".*"))
+
+
 LONG = [sys.executable, "-m", "mlcpc", "boundary", "--steps", "100000"]
 
 

@@ -1,4 +1,5 @@
 # notebooks/*.md -> book/chapters/*.ipynb -> book/generated/ledger.md -> book/_build/html
+# results/* -> book/generated/records, book/generated/paper.md -> book/_build/html
 # A file is made again when a file it depends on, its profile or its rule has changed.
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ NAMES = project.names()
 INPUTS = {name: dependencies.inputs(name) for name in NAMES}
 CHAPTERS = expand("book/chapters/{name}.ipynb", name=NAMES)
 RECORDS = sorted(map(str, project.RESULTS.glob("*.json")))
+PUBLISHED = str(project.RESULTS / "paper.csv")
+MODULES = sorted(map(str, project.PACKAGE.glob("*.py")))
 SHARED = ["requirements.lock", "book/_tools/project.py"]
 PAGES = ["_config.yml", "_toc.yml", *sorted(map(str, [
     *Path("book").glob("*.md"), *Path("book").glob("*.bib"),
@@ -52,8 +55,33 @@ rule ledger:
     shell: "{PYTHON} book/_tools/ledger.py"
 
 
+# Whether a record is stale depends on every module.
+rule registry:
+    input:
+        RECORDS, MODULES, SHARED, expand("notebooks/{name}.md", name=NAMES),
+        "book/_tools/dependencies.py", "book/_tools/registry.py",
+    output: "book/generated/records.md", directory("book/generated/records")
+    shell: "{PYTHON} book/_tools/registry.py"
+
+
+rule paper:
+    input:
+        RECORDS, PUBLISHED, SHARED, "mlcpc/runs.py",
+        "book/_tools/registry.py", "book/_tools/paper.py",
+    output: "book/generated/paper.md"
+    shell: "{PYTHON} book/_tools/paper.py"
+
+
 rule site:
-    input: CHAPTERS, PAGES, RECORDS, SHARED, rules.ledger.output, "book/_tools/render.py"
+    input:
+        CHAPTERS, PAGES, RECORDS, SHARED,
+        rules.ledger.output, rules.registry.output, rules.paper.output,
+        "book/_tools/render.py",
     output: "book/_build/html/index.html"
     params: repository=launch.repository()
     shell: "{PYTHON} book/_tools/render.py"
+
+
+# Left out of `make book`, which reads records and must never make one.
+if config.get("sweeps") != "none":
+    include: "workflow/sweeps.smk"

@@ -3,8 +3,11 @@
 import argparse
 import ast
 import shlex
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -90,8 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"interrupted{interruption}", file=sys.stderr)
         return 130
     return 0
 
@@ -102,7 +105,9 @@ def add_config(parser: argparse.ArgumentParser, config: type) -> None:
     explained = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
     for each in fields(config):
         default = each.default if each.default is not MISSING else None
-        kind = type(default) if isinstance(default, (int, float, str)) else ast.literal_eval
+        # bool("False") is True, so truth values are read as Python's literals, too.
+        plain = isinstance(default, (int, float, str)) and not isinstance(default, bool)
+        kind = type(default) if plain else ast.literal_eval
         parser.add_argument(
             f"--{each.name}",
             type=kind,
@@ -141,10 +146,21 @@ def _hashes(train: images.ImageSet, test: images.ImageSet) -> dict[str, str]:
     return {f"{each.name} {split}": each.sha256 for split, each in named}
 
 
-def _remove(scratch: Path) -> None:
-    for path in scratch.iterdir():
-        path.unlink()
-    scratch.rmdir()
+@contextmanager
+def _alone(name: str) -> Iterator[Path]:
+    """The scratch path of a run that no other process works on, removed after an orderly end."""
+    scratch = runs.results() / f".{name}.partial"
+    with runs.locked(runs.results() / f".{name}.lock"):
+        try:
+            yield scratch
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f": {scratch} holds what is done; the same command goes on from here"
+            ) from None
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        else:
+            scratch.unlink(missing_ok=True)
 
 
 def _boundary(options: argparse.Namespace) -> None:
@@ -153,7 +169,6 @@ def _boundary(options: argparse.Namespace) -> None:
     cells = exact.boundary_cells(config)
     code = runs.code_hash(CODE["boundary"])
     begin = time.monotonic()
-    scratch = runs.results() / f".{options.name}.partial"
 
     def work(cell: dict) -> dict:
         start = time.monotonic()
@@ -162,7 +177,20 @@ def _boundary(options: argparse.Namespace) -> None:
         print(f"[{place}/{len(cells)}] {cell} J - I {gap['gap']:+.2e} nats", flush=True)
         return {**gap, "seconds": time.monotonic() - start}
 
-    done = runs.sweep(cells, work, scratch, {**asdict(config), "code": code})
+    with _alone(options.name) as scratch:
+        done = runs.sweep(cells, work, scratch, {**asdict(config), "code": code})
+        record = _boundary_record(options.name, config, cells, done, code, begin)
+        print(f"wrote {runs.write(record)}")
+
+
+def _boundary_record(
+    name: str,
+    config: exact.BoundaryConfig,
+    cells: list[dict],
+    done: list[dict],
+    code: dict[str, str],
+    begin: float,
+) -> runs.Record:
     # A resumed run reports the seconds that its searches took, not those since it was resumed.
     seconds = max(sum(result["seconds"] for result in done), time.monotonic() - begin)
     rows = [
@@ -181,8 +209,8 @@ def _boundary(options: argparse.Namespace) -> None:
         max((row[-1] for row in rows if row[3] >= 1 and row[4] == seed), default=0.0)
         for seed in config.seeds
     ]
-    record = runs.Record(
-        name=options.name,
+    return runs.Record(
+        name=name,
         chapter="06_boundary",
         profile="full",
         command=command_of("boundary", config),
@@ -192,8 +220,6 @@ def _boundary(options: argparse.Namespace) -> None:
         arrays={"rows": rows},
         provenance=runs.provenance(code, seconds),
     )
-    print(f"wrote {runs.write(record)}")
-    scratch.unlink()
 
 
 def _staircase(options: argparse.Namespace) -> None:
@@ -203,16 +229,15 @@ def _staircase(options: argparse.Namespace) -> None:
     uses = [f"critics.{critics.CLASSES[config.critic]}", "bounds.split"]
     uses += {f"bounds.{estimation.FUNCTIONS[name.partition(':')[0]]}" for name in config.estimators}
     code = runs.code_hash([*CODE["staircase"], *uses])
-    scratch = runs.results() / f".{name}.partial"
-    curves = estimation.staircase(
-        config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
-    )
     command = _full_command("staircase", config, options)
-    record = estimation.record(curves, name, command, code)
-    print(f"wrote {runs.write(record)}")
+    with _alone(name) as scratch:
+        curves = estimation.staircase(
+            config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
+        )
+        record = estimation.record(curves, name, command, code)
+        print(f"wrote {runs.write(record)}")
     for line in record.arrays["warnings"]:
         print(f"    {line}")
-    _remove(scratch)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -223,29 +248,34 @@ def _pretrain(options: argparse.Namespace) -> None:
     code = runs.code_hash([*CODE["pretrain"], f"allpairs.{loss}"])
     accelerator = pretraining.accelerator_for(config, options.device)
     train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
-    if accelerator.is_main_process:
-        print(train, test, sep="\n")
-    scratch = runs.results() / f".{name}.partial"
-    done = [
-        pretraining.pretrain(config, seed, train, test, accelerator, scratch, progress=True)
-        for seed in config.seeds
-    ]
-    if not accelerator.is_main_process:
+
+    def trained(scratch: Path) -> list[pretraining.Pretrained]:
+        return [
+            pretraining.pretrain(config, seed, train, test, accelerator, scratch, progress=True)
+            for seed in config.seeds
+        ]
+
+    if not accelerator.is_main_process:  # the main process holds the lock for all ranks
+        trained(runs.results() / f".{name}.partial")
         return
-    found = {"trained": []}
-    for each in done:
-        both = (pretraining.features(each.encoder.network, part, train) for part in (train, test))
-        found["trained"].append(pretraining.evaluate(*both, train, test, each.seed))
-        weights = runs.results() / "weights" / f"{name}-seed-{each.seed}.safetensors"
-        pretraining.save(weights, each, config, train.images.shape[1])
-        print(f"wrote {weights}")
-    found |= pretraining.floors(config, train, test)
-    _print_probes(found)
-    command = _full_command("pretrain", config, options)
-    data = _hashes(train, test)
-    record = pretraining.record(config, done, found, name, command, code, data)
-    print(f"wrote {runs.write(record)}")
-    _remove(scratch)
+    print(train, test, sep="\n")
+    with _alone(name) as scratch:
+        done = trained(scratch)
+        found = {"trained": []}
+        for each in done:
+            both = (
+                pretraining.features(each.encoder.network, part, train) for part in (train, test)
+            )
+            found["trained"].append(pretraining.evaluate(*both, train, test, each.seed))
+            weights = runs.results() / "weights" / f"{name}-seed-{each.seed}.safetensors"
+            pretraining.save(weights, each, config, train.images.shape[1])
+            print(f"wrote {weights}")
+        found |= pretraining.floors(config, train, test)
+        _print_probes(found)
+        command = _full_command("pretrain", config, options)
+        data = _hashes(train, test)
+        record = pretraining.record(config, done, found, name, command, code, data)
+        print(f"wrote {runs.write(record)}")
 
 
 def _distill(options: argparse.Namespace) -> None:
@@ -257,30 +287,30 @@ def _distill(options: argparse.Namespace) -> None:
     code = runs.code_hash(CODE["distill"])
     train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
     print(train, test, sep="\n")
-    weights, scratch = runs.results() / "weights", runs.results() / f".{name}.partial"
+    weights = runs.results() / "weights"
 
     def kept(network: str, seed: int) -> distillation.Classifier:
         return distillation.classifier(
             config, network, seed, train, test, weights, options.device, progress=True
         )
 
-    teacher = kept(config.teacher, config.teacher_seed)
-    plain = [kept(config.student, seed) for seed in config.seeds]
-    students = [
-        distillation.distill(
-            config, seed, teacher.network, train, test, options.device, scratch, progress=True
-        )
-        for seed in config.seeds
-    ]
-    command = _full_command("distill", config, options)
-    data = _hashes(train, test)
-    record = distillation.record(config, students, plain, teacher, name, command, code, data)
-    for key, found in record.metrics.items():
-        print(f"{key:25}", *(f"{value:.4f}" for value in found["values"]))
-    for line in record.arrays["warnings"]:
-        print(f"warning: {line}")
-    print(f"wrote {runs.write(record)}")
-    _remove(scratch)
+    with _alone(name) as scratch:
+        teacher = kept(config.teacher, config.teacher_seed)
+        plain = [kept(config.student, seed) for seed in config.seeds]
+        students = [
+            distillation.distill(
+                config, seed, teacher.network, train, test, options.device, scratch, progress=True
+            )
+            for seed in config.seeds
+        ]
+        command = _full_command("distill", config, options)
+        data = _hashes(train, test)
+        record = distillation.record(config, students, plain, teacher, name, command, code, data)
+        for key, found in record.metrics.items():
+            print(f"{key:25}", *(f"{value:.4f}" for value in found["values"]))
+        for line in record.arrays["warnings"]:
+            print(f"warning: {line}")
+        print(f"wrote {runs.write(record)}")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -397,11 +397,14 @@ def classifier(
     header = run._header()
     mark = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"{config.dataset}-{run.title}-{mark}.safetensors"
+    # Runs side by side want the same teacher: the first trains it, the others wait for it.
     if not path.exists():
-        done = run.train(folder / f".{path.name}.partial", progress)
-        state = {"accuracy": done.accuracy, "epochs": list(done.epochs)}
-        runs.save_state(path, done.network.state_dict(), header | state)
-        (folder / f".{path.name}.partial").unlink()
+        with runs.locked(folder / f".{path.name}.lock", wait=True):
+            if not path.exists():
+                done = run.train(folder / f".{path.name}.partial", progress)
+                state = {"accuracy": done.accuracy, "epochs": list(done.epochs)}
+                runs.save_state(path, done.network.state_dict(), header | state)
+                (folder / f".{path.name}.partial").unlink()
     tensors, state = runs.load_state(path)
     network = _build(config, name, train)
     network.load_state_dict(tensors)

@@ -14,7 +14,10 @@ import os
 import platform
 import subprocess
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -263,7 +266,7 @@ def paper() -> dict[str, Published]:
 
 
 def cite(record: Record) -> None:
-    """Show, under a figure, which record it was drawn from, with a link to the file."""
+    """Show, under a figure, which record it was drawn from, with a link to the record's page."""
     from IPython.display import publish_display_data
 
     changed = stale(record)
@@ -274,12 +277,85 @@ def cite(record: Record) -> None:
         f"{seconds / 60:.0f} min on {record.provenance['device']}{state}."
     )
     html = text.replace(
-        record.name, f'<a href="../_static/records/{record.name}.json">{record.name}</a>', 1
+        record.name, f'<a href="../generated/records/{record.name}.html">{record.name}</a>', 1
     )
     publish_display_data(
         {"text/plain": text, "text/html": f'<p class="record">{html}</p>'},
         {"mlcpc_record": record.name},
     )
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a number of ours may be from a published one and still be within tolerance.
+
+    Args:
+        within: largest difference, in the unit of the numbers.
+        factor: largest ratio either way, for numbers that are never negative, such as variances;
+            None where a difference counts.
+        digit: half a unit of the last published digit, which a ratio is given on top.
+
+    Raises:
+        ValueError: a difference or digit below 0, a factor below 1.
+    """
+
+    within: float = 0.0
+    factor: float | None = None
+    digit: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("within", "digit"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} is {value}; valid: at least 0")
+        if self.factor is not None and not 1 <= self.factor < math.inf:
+            raise ValueError(f"factor is {self.factor}; valid: at least 1, or None")
+
+    def __str__(self) -> str:
+        if self.factor is None:
+            return f"a difference of {self.within:g}"
+        return f"a factor of {self.factor:g}"
+
+
+VERDICTS = ("inside our interval", "within tolerance", "differs", "not comparable", "not attempted")
+
+
+def verdict(theirs: Published, ours: dict | None, tolerance: Tolerance) -> tuple[str, str]:
+    """The one rule that judges a published number by ours.
+
+    It is *not attempted* without a number of ours, and *not comparable* if the published one is
+    known to be wrong by an unknown amount. Else it is *inside our interval* or, failing that,
+    *within tolerance*: |ours − theirs| ≤ within, or, where a factor counts,
+    (theirs − digit) / factor ≤ ours ≤ (theirs + digit) · factor. Else it *differs*.
+
+    Args:
+        theirs: the published number.
+        ours: what :func:`metric` returned; None if there is none.
+        tolerance: how far apart the two may be.
+
+    Returns:
+        one of ``VERDICTS``, and by how much the two differ, in words; empty if they do not.
+
+    Raises:
+        ValueError: the units are not the same.
+    """
+    if ours is None:
+        return "not attempted", ""
+    if ours["unit"] != theirs.unit:
+        raise ValueError(f"unit is {ours['unit']!r} of ours; valid: {theirs.unit!r}, as published")
+    if "understated" in theirs.note or "overstated" in theirs.note:
+        return "not comparable", ""
+    mean, interval = ours["mean"], ours["interval"]
+    if interval is not None and interval[0] <= theirs.value <= interval[1]:
+        return "inside our interval", ""
+    if tolerance.factor is None:
+        close = abs(mean - theirs.value) <= tolerance.within
+        by = f"by {mean - theirs.value:+.2g} {theirs.unit}"
+    else:
+        low = (theirs.value - tolerance.digit) / tolerance.factor
+        high = (theirs.value + tolerance.digit) * tolerance.factor
+        close = low <= mean <= high
+        by = f"by a factor {mean / theirs.value:.2g}" if theirs.value else f"{mean:.2g} against 0"
+    return ("within tolerance", "") if close else ("differs", by)
 
 
 def choose(profile: str, **settings: dict) -> dict:
@@ -336,6 +412,81 @@ def sweep(
             file.flush()
             os.fsync(file.fileno())
     return [done[json.dumps(cell, sort_keys=True)] for cell in cells]
+
+
+class Busy(OSError):
+    """Another process works on the same run."""
+
+
+@contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep every other process away from a run while this one works on it.
+
+    The lock is the kernel's own on an open file. It goes when the process that holds it ends, in
+    whatever way, so a killed run never blocks the next one. The file says who holds it.
+
+    Args:
+        path: the lock file; it is there while the lock is held, and gone after an orderly end.
+        wait: wait for the other process to end, rather than refuse.
+
+    Raises:
+        Busy: another process holds the lock; the message says which, on which host and since when.
+        OSError: the folder can not be written.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: there the user has to keep runs apart
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(path)
+            if not wait:
+                file.close()
+                raise Busy(
+                    f"{path} is held by {holder}, which works on the same run; wait for it to "
+                    "end, or give this run another name",
+                ) from None
+            if not told:
+                print(f"waiting for {holder}, which holds {path}", flush=True)
+                told = True
+            time.sleep(1)
+            continue
+        except OSError as error:  # some network file systems have no locks
+            warnings.warn(
+                f"{path} can not be locked ({error.strerror}): see to it that no other process "
+                "works on this run",
+                stacklevel=3,
+            )
+        # Another process may have removed the file between our opening and our locking it.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()
+        file = open(path, "a+")
+    with file:
+        file.truncate(0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        file.write(f"process {os.getpid()} on {platform.node()} since {now}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text() or "a process that has just begun"
+    except FileNotFoundError:
+        return "a process that has just ended"
 
 
 def save_state(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:

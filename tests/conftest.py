@@ -1,10 +1,15 @@
 """Shared by the tests of the book: its tools on the path, and a small book to break."""
 
 import fcntl
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,29 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 for folder in ("book/_tools", "book/_ext"):
     sys.path.insert(0, str(ROOT / folder))
+
+
+
+@contextmanager
+def started(arguments: list[str], **options) -> Iterator[subprocess.Popen]:
+    """A process with a group of its own, of which nothing is left when the test has ended."""
+    process = subprocess.Popen(arguments, start_new_session=True, text=True, **options)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(happened: Callable[[], bool], process: subprocess.Popen, seconds: float = 200) -> None:
+    """Wait for what a process does; fail if it ends, or takes longer than any busy machine."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
 
 HEADER = """---
 jupytext:
@@ -34,8 +62,28 @@ MODULES = {
 import json, pathlib
 
 
+VERDICTS = ()
+
+
+class Record(dict):
+    __getattr__ = dict.__getitem__
+
+
+class Tolerance:
+    def __init__(self, *arguments, **more):
+        pass
+
+
 def read(name):
-    return json.loads(pathlib.Path(f"results/{name}.json").read_text())
+    return Record(json.loads(pathlib.Path(f"results/{name}.json").read_text()))
+
+
+def stale(record):
+    return []
+
+
+def paper():
+    return {}
 
 
 def code_hash(modules):
@@ -119,6 +167,12 @@ print("value", other.THREE)
 See [the first page](01_first.ipynb).
 """
 
+RECORD = {
+    "chapter": "01_first", "profile": "quick", "command": "python -m mlcpc x", "config": {},
+    "seeds": [0], "metrics": {}, "arrays": {},
+    "provenance": {"device": "a test machine", "versions": {}, "code": {}, "wall_seconds": 1.0},
+}
+
 TOC = """format: jb-book
 root: intro
 parts:
@@ -129,6 +183,10 @@ parts:
   - caption: Reference
     chapters:
       - file: generated/ledger
+      - file: generated/paper
+      - file: generated/records
+        sections:
+          - glob: generated/records/*
 """
 
 
@@ -169,8 +227,10 @@ def write_small_book(folder: Path) -> None:
     (folder / "requirements.lock").write_text("")
     (folder / "notebooks/01_first.md").write_text(FIRST)
     (folder / "notebooks/02_second.md").write_text(SECOND)
-    (folder / "results/used.json").write_text('{"value": 40}')
-    (folder / "results/unused.json").write_text('{"value": 50}')
+    for name, value in (("used", 40), ("unused", 50)):
+        (folder / f"results/{name}.json").write_text(json.dumps({**RECORD, "name": name,
+                                                                 "value": value}))
+    (folder / "results/paper.csv").write_text("")
     (folder / "_toc.yml").write_text(TOC)
     (folder / "book/intro.md").write_text("# Small book\n\nSee [](generated/ledger.md).\n")
     (folder / "book/references.bib").write_text("")

@@ -11,11 +11,12 @@ FIRST, SECOND = "01_first", "02_second"
 def planned(project, *config: str) -> set[str]:
     """Jobs that a build would run now."""
     done = project.run("-m", "snakemake", "--dry-run", "--nolock", "--cores", "2",
-                       "--config", "profile=quick", *config)
+                       "--config", "profile=quick", "sweeps=none", *config)
     assert done.returncode == 0, done.stdout + done.stderr
     text = done.stdout + done.stderr
     jobs = set(re.findall(r"wildcards: name=(\w+)", text))
-    return jobs | set(re.findall(r"^(?:local)?rule (ledger|site):", text, re.MULTILINE))
+    rules = "ledger|registry|paper|site"
+    return jobs | set(re.findall(rf"^(?:local)?rule ({rules}):", text, re.MULTILINE))
 
 
 def test_first_build_shows_progress_path_and_minutes(project):
@@ -33,13 +34,17 @@ def test_no_change_runs_nothing(project):
 
 
 CHANGES = {
-    "notebook": ("notebooks/02_second.md", "value", "number", {SECOND, "ledger", "site"}),
-    "module": ("mlcpc/other.py", "3", "4", {SECOND, "ledger", "site"}),
-    "module of a module": ("mlcpc/base.py", "1", "2", {FIRST, "ledger", "site"}),
-    "record": ("results/used.json", "40", "41", {FIRST, "ledger", "site"}),
-    "record no page reads": ("results/unused.json", "50", "51", {"site"}),
+    "notebook": ("notebooks/02_second.md", "value", "number",
+                 {SECOND, "ledger", "registry", "site"}),
+    "module": ("mlcpc/other.py", "3", "4", {SECOND, "ledger", "registry", "site"}),
+    "module of a module": ("mlcpc/base.py", "1", "2", {FIRST, "ledger", "registry", "site"}),
+    "record": ("results/used.json", "40", "41",
+               {FIRST, "ledger", "registry", "paper", "site"}),
+    "record no page reads": ("results/unused.json", "50", "51", {"registry", "paper", "site"}),
+    "published numbers": ("results/paper.csv", "", "# none\n", {"paper", "site"}),
     "prose page": ("book/intro.md", "Small", "Tiny", {"site"}),
-    "lock file": ("requirements.lock", "", "x==1\n", {FIRST, SECOND, "ledger", "site"}),
+    "lock file": ("requirements.lock", "", "x==1\n",
+                  {FIRST, SECOND, "ledger", "registry", "paper", "site"}),
     "ledger tool": ("book/_tools/ledger.py", "# Ledger", "# The ledger", {"ledger", "site"}),
 }
 
@@ -58,7 +63,7 @@ def test_new_import_is_a_new_dependency(project):
     project.edit("notebooks/02_second.md", "import other", "import base, other")
     assert project.build().returncode == 0
     project.edit("mlcpc/base.py", "1", "2")
-    assert planned(project) == {FIRST, SECOND, "ledger", "site"}
+    assert planned(project) == {FIRST, SECOND, "ledger", "registry", "site"}
 
 
 def test_a_real_rebuild_leaves_the_other_page_alone(project):

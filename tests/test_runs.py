@@ -228,7 +228,7 @@ def test_citation_links_to_the_record(monkeypatch):
     )
     runs.cite(record())
     data, metadata = shown[0]
-    assert 'href="../_static/records/toy-run.json"' in data["text/html"]
+    assert 'href="../generated/records/toy-run.html"' in data["text/html"]
     assert "stale" not in data["text/plain"] and metadata == {"mlcpc_record": "toy-run"}
     old = record()
     old.provenance["code"]["bounds"] = "0" * 64
@@ -367,3 +367,42 @@ def test_bad_published_numbers_are_refused(tmp_path, monkeypatch, lines, message
     (tmp_path / "paper.csv").write_text("name,value,unit,kind,source,note\n" + lines + "\n")
     with pytest.raises(ValueError, match=message):
         runs.paper()
+
+
+def theirs(value, unit="nats", note=""):
+    return runs.Published(value, unit, "printed", "a paper", note)
+
+
+@pytest.mark.parametrize(
+    "value, ours, tolerance, expected",
+    [
+        (0.2, [0.1, 0.3], runs.Tolerance(), ("inside our interval", "")),
+        (0.4, [0.1, 0.3], runs.Tolerance(0.25), ("within tolerance", "")),
+        (0.5, [0.1, 0.3], runs.Tolerance(0.25), ("differs", "by -0.3 nats")),
+        (-0.1, [0.1, 0.3], runs.Tolerance(0.25), ("differs", "by +0.3 nats")),
+        (0.2, [0.2], runs.Tolerance(), ("within tolerance", "")),
+        (0.2, [0.2001], runs.Tolerance(), ("differs", "by +0.0001 nats")),
+        (0.01, [0.019], runs.Tolerance(factor=2), ("within tolerance", "")),
+        (0.01, [0.0209], runs.Tolerance(factor=2), ("differs", "by a factor 2.1")),
+        (0.01, [0.0209], runs.Tolerance(factor=2, digit=0.0005), ("within tolerance", "")),
+        (0.01, [0.0049], runs.Tolerance(factor=2), ("differs", "by a factor 0.49")),
+        (0.01, [0.0049], runs.Tolerance(factor=2, digit=0.0005), ("within tolerance", "")),
+        (0.0, [0.1], runs.Tolerance(factor=2), ("differs", "0.1 against 0")),
+    ],
+)
+def test_one_rule_judges_published_numbers(value, ours, tolerance, expected):
+    assert runs.verdict(theirs(value), runs.metric(ours, "nats"), tolerance) == expected
+
+
+def test_numbers_that_can_not_be_judged():
+    ours = runs.metric([0.1, 0.3], "nats")
+    assert runs.verdict(theirs(0.2), None, runs.Tolerance()) == ("not attempted", "")
+    clipped = theirs(0.2, note="clipped at the top of the page: understated")
+    assert runs.verdict(clipped, ours, runs.Tolerance()) == ("not comparable", "")
+    with pytest.raises(ValueError, match="unit is 'nats' of ours; valid: 'bits', as published"):
+        runs.verdict(theirs(0.2, "bits"), ours, runs.Tolerance())
+    for bad in ({"within": -1.0}, {"factor": 0.5}, {"digit": float("nan")}):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} is .*; valid: at least"):
+            runs.Tolerance(**bad)
+    assert str(runs.Tolerance(0.5)) == "a difference of 0.5"
+    assert str(runs.Tolerance(factor=2)) == "a factor of 2"

@@ -33,7 +33,7 @@ def command(profile: str, name: str) -> list[str]:
     line = [
         sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--keep-going",
         "--cores", str(max(SLOTS, os.cpu_count() or 1)), "--resources", f"notebooks={SLOTS}",
-        "--config", f"profile={profile}", f"notebook={name}",
+        "--config", f"profile={profile}", f"notebook={name}", "sweeps=none",
     ]
     return line + (["--forcerun", f"book/chapters/{name}.ipynb"] if name else [])
 

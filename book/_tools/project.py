@@ -20,6 +20,8 @@ PACKAGE = Path("mlcpc")
 RESULTS = Path("results")
 CHAPTERS = Path("book/chapters")
 LEDGER = Path("book/generated/ledger.md")
+REGISTRY = Path("book/generated/records.md")  # and a folder of this name, a page a record
+PAPER = Path("book/generated/paper.md")
 SITE = Path("book/_build/html")
 REFERENCE = Path("tests/reference")
 

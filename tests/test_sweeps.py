@@ -1,0 +1,210 @@
+"""Sweeps: what the file asks for, and runs that are killed, that fail, and that are there."""
+
+import argparse
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import started, until
+
+from mlcpc import distillation, estimation, pretraining, runs
+from mlcpc.__main__ import add_config, config_from
+
+ROOT = Path(__file__).resolve().parent.parent
+specification = importlib.util.spec_from_file_location("sweeps", ROOT / "workflow/sweeps.py")
+sweeps = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(sweeps)
+
+CONFIGS = {
+    "staircase": estimation.StaircaseConfig,
+    "pretrain": pretraining.PretrainConfig,
+    "distill": distillation.DistillConfig,
+}
+SMALL = {
+    "small": {
+        "command": "staircase",
+        "settings": {
+            "levels": [1.0, 2.0], "width": 16, "batch": 16, "estimators": ["cpc:1", "mine"],
+            "save_every": 50,
+        },
+        "grid": {"length": {"short": {"steps": 100}, "long": {"steps": 1200, "seeds": [0, 1]}}},
+        "name": "small-{length}",
+    }
+}  # fmt: skip
+
+
+def read(tmp_path, content, results=None):
+    (tmp_path / "sweeps.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return sweeps.read(tmp_path / "sweeps.yaml", results or tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------
+# The file
+# ---------------------------------------------------------------------------------------------
+
+
+def test_every_run_of_the_book_is_one_that_its_command_takes():
+    asked = sweeps.read(ROOT / "workflow/sweeps.yaml", ROOT / "results")
+    assert list(asked) == ["mi", "pretrain", "distill"]
+    assert len(asked["distill"]) == 13 * 4
+    for name, arguments in [each for found in asked.values() for each in found.items()]:
+        command, *options = shlex.split(arguments)
+        parser = argparse.ArgumentParser()
+        add_config(parser, CONFIGS[command])
+        parser.add_argument("--name")
+        options = parser.parse_args(options)
+        config_from(options, CONFIGS[command])
+        assert options.name == name
+        runs.check_name(name)
+
+
+def test_a_grid_is_every_combination(tmp_path):
+    content = {"one": {"command": "pretrain", "settings": {"epochs": 3}, "name": "x-{alpha}-{kind}",
+               "grid": {"kind": ["cpc", "ml_cpc"],
+                        "alpha": {"0.1": {"alpha": 0.1, "dim": 8}, "b": {}}}}}  # fmt: skip
+    assert read(tmp_path, content) == {
+        "one": {
+            "x-0-1-cpc": "pretrain --epochs 3 --kind cpc --alpha 0.1 --dim 8 --name x-0-1-cpc",
+            "x-b-cpc": "pretrain --epochs 3 --kind cpc --name x-b-cpc",
+            "x-0-1-ml-cpc":
+                "pretrain --epochs 3 --kind ml_cpc --alpha 0.1 --dim 8 --name x-0-1-ml-cpc",
+            "x-b-ml-cpc": "pretrain --epochs 3 --kind ml_cpc --name x-b-ml-cpc",
+        }
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [([0, 1], "(0, 1, )"), (["cpc:1"], "('cpc:1', )"), ([[1, 2]], "((1, 2, ), )"), (0.1, "0.1"),
+     ("cpc", "cpc"), (False, "False")],
+)  # fmt: skip
+def test_values_are_written_as_commands_read_them(value, text):
+    assert sweeps.literal(value) == text
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"comand": "x"}, r"unknown keys \['comand'\]"),
+        ({"command": ...}, r"missing keys \['command'\]"),
+        ({"grid": {"length": []}}, r"the axis length is \[\]; valid: a list of values"),
+        ({"name": "small-{width}"}, "name asks for 'width', which is no axis; valid: length"),
+        ({"name": "small"}, "two runs would be named small"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(tmp_path, change, message):
+    given = {**SMALL["small"], **change}
+    given = {key: value for key, value in given.items() if value is not ...}
+    with pytest.raises(sweeps.Refusal, match=f"sweep small: .*{message}"):
+        read(tmp_path, {"small": given})
+
+
+def test_a_record_of_other_settings_is_refused(tmp_path):
+    (tmp_path / "small-short.json").write_text('{"config": {"steps": 100, "width": 16}}')
+    assert len(read(tmp_path, SMALL)["small"]) == 2
+    (tmp_path / "small-short.json").write_text('{"config": {"steps": 90, "width": 16}}')
+    with pytest.raises(sweeps.Refusal, match="other settings: steps is 90 there, 100 here"):
+        read(tmp_path, SMALL)
+
+
+# ---------------------------------------------------------------------------------------------
+# Snakemake
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """As much of the project as a sweep needs, with a results folder of its own."""
+    for path in ("workflow", "book/_tools", "book/_ext"):
+        shutil.copytree(ROOT / path, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    (tmp_path / "mlcpc").symlink_to(ROOT / "mlcpc")
+    for path in ("notebooks", "results"):
+        (tmp_path / path).mkdir()
+    (tmp_path / "results/paper.csv").write_text("")
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    return tmp_path
+
+
+def line(*arguments, profile="local"):
+    return [sys.executable, "-m", "snakemake", *arguments, "--workflow-profile",
+            f"workflow/profiles/{profile}"]  # fmt: skip
+
+
+def finished(folder, *arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    with started(line(*arguments, **options), cwd=folder, env=environment,
+                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
+        said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+SWEEP = ("sweep_small", "--cores", "2", "--config", "sweeps=small.yaml")
+
+
+def test_a_killed_sweep_is_finished_by_the_same_command(folder):
+    first = folder / "results/small-short.json"
+    checkpoint = folder / "results/.small-long.partial/seeds-0.safetensors"
+    with started(
+        line(*SWEEP), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    ) as running:  # fmt: skip
+        until(lambda: first.exists() and checkpoint.exists(), running)
+    assert not (folder / "results/small-long.json").exists()
+    kept, changed = first.read_bytes(), first.stat().st_mtime_ns
+    code, said = finished(folder, *SWEEP)
+    assert code == 0, said
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == (kept, changed)
+    assert runs.read("small-long", folder / "results").seeds == [0, 1]
+    # It began where the killed one had been, and the first run was not asked for again.
+    log = (folder / ".snakemake/sweeps/small-long.log").read_text()
+    assert re.search(r"seeds \(0,\): +[1-9]\d*%", re.split(r"[\r\n]", log.strip())[0]), log[:300]
+    assert "run_small" in said and "small-short" not in re.sub("input: .*", "", said)
+    assert not (folder / "results/.small-long.partial").exists()
+    code, said = finished(folder, *SWEEP)
+    assert code == 0 and "Nothing to be done" in said
+
+
+def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(folder):
+    content = {"small": {**SMALL["small"], "name": "small-{task}", "grid": {
+        "task": ["cube", "cubic", "gaussian"]}}}  # fmt: skip
+    content["small"]["settings"] = {**SMALL["small"]["settings"], "steps": 100}
+    (folder / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    code, said = finished(folder, *SWEEP)
+    assert code == 1 and "error: task is 'cube'; valid: gaussian, cubic" in said
+    assert sorted(path.stem for path in (folder / "results").glob("*.json")) == [
+        "small-cubic", "small-gaussian",
+    ]  # fmt: skip
+    code, said = finished(folder, *SWEEP, "--dry-run")
+    assert code == 0 and re.search(r"^run_small +1$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
+def test_profiles_of_clusters_plan_every_run(folder, profile):
+    """A dry run. Without the plugin of the cluster, with Snakemake's own in its place."""
+    instead = []
+    if importlib.util.find_spec(f"snakemake_executor_plugin_{profile}") is None:
+        instead = ["--executor", "dryrun", "--default-storage-provider", "none"]
+    code, said = finished(folder, "sweep_distill", "--dry-run", *instead, profile=profile)
+    assert code == 0, said
+    assert re.search(r"^run_distill +52$", said, re.MULTILINE)
+    assert "mem_mb=16000" in said and "threads: 8" in said
+
+
+def test_building_the_book_makes_no_record(folder):
+    done = subprocess.run(
+        line("results/small-short.json", "--dry-run", "--config", "sweeps=none"), cwd=folder,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "MissingRuleException" in done.stdout + done.stderr
+    sys.path.insert(0, str(ROOT / "book/_tools"))
+    import build
+
+    assert "sweeps=none" in build.command("quick", "")

@@ -89,6 +89,17 @@ def _ours(**settings) -> Callable:
     return run
 
 
+def _normal_scores(x: np.ndarray, y: np.ndarray, seed: int) -> float:
+    import torch
+
+    def directions(z: np.ndarray) -> torch.Tensor:
+        ranks = torch.from_numpy(z).argsort(0).argsort(0).double()
+        return torch.linalg.qr(torch.special.ndtri((ranks + 0.5) / len(z)))[0]
+
+    correlations = torch.linalg.svdvals(directions(x).T @ directions(y))
+    return -torch.log1p(-(correlations**2)).sum().item() / 2
+
+
 def _mutual_info_regression(x: np.ndarray, y: np.ndarray, seed: int) -> float:
     from sklearn.feature_selection import mutual_info_regression
 
@@ -128,12 +139,27 @@ _MIST = "estimate_mi at its defaults: batch 128, at most 5,000 steps, patience 2
 _MIST += "one hidden layer of 128, value on all samples"
 _BMI = "defaults: critic (16, 8), Adam 0.1, batch 256, at most 10,000 steps, half of the samples "
 _BMI += "held out for the value, stopped after 2 looks without a better one"
+_MULTI = "ml_cpc:1"
 _TIME = "left out: the time for the peers was used up"
 PACKAGES = {
     "mlcpc": Package(
         "mlcpc",
         ("torch", "numpy"),
-        {"estimate": Method(_ours(), "neural", "mlcpc.estimate at its defaults")},
+        {
+            "estimate": Method(_ours(), "neural", "mlcpc.estimate at its defaults"),
+            "estimate, ML-CPC": Method(
+                _ours(estimator=_MULTI), "neural", f"mlcpc.estimate with estimator={_MULTI!r}"
+            ),
+            "start alone": Method(
+                _ours(steps=1),
+                "closed form",
+                "mlcpc.estimate with steps=1: the log ratio of the fitted normal pair that the "
+                "training starts from, valued by the default bound on held-out pairs",
+            ),
+            "normal scores": Method(
+                _normal_scores, "closed form", "CCA formula on the normal scores of each column"
+            ),
+        },
     ),
     "scikit-learn": Package(
         "sklearn.feature_selection",
@@ -482,11 +508,13 @@ def _used_by(package: str) -> list[str]:
     from mlcpc import critics, estimation
 
     config = estimation.EstimateConfig()
-    bound = estimation.FUNCTIONS[estimation.Estimator.parse(config.estimator).bound]
+    names = (estimation.Estimator.parse(each).bound for each in (config.estimator, _MULTI))
+    used = sorted({estimation.FUNCTIONS[each] for each in names})
     parts = [critics.CLASSES[config.critic]]
     if config.start == "normal":
         parts += ["NormalRatio", "Sum"]
-    return ["estimation.estimate", *(f"critics.{part}" for part in parts), f"bounds.{bound}"]
+    of_bounds = [f"bounds.{each}" for each in used]
+    return ["estimation.estimate", *(f"critics.{part}" for part in parts), *of_bounds]
 
 
 def _record_name(package: str) -> str:

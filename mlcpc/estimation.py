@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mlcpc import bounds, critics, problems, runs
+from mlcpc import bounds, checks, critics, problems, runs
 from mlcpc.shapes import Tensor
 
 Samples = np.ndarray | Tensor
@@ -477,13 +477,17 @@ def promise(estimator: Estimator, batch: int) -> str:
     """What is proved of an estimator with negatives from a batch of this size.
 
     One of "bound", "bound with fresh negatives" (in the batch the proof covers α ≥ 1 only) and
-    "not a guaranteed bound".
+    "not a guaranteed bound". ``ml_cpc_fresh`` brings a fresh y for each pair of the batch, so it
+    has ``batch + 1`` candidates and is a bound from their α_min on.
     """
     if estimator.bound in ("nwj", "js", "tuba", "interpolated"):
         return "bound"
     if estimator.bound in _WITH_ALPHA:
         if estimator.setting >= 1:
             return "bound"
+        if estimator.bound == "ml_cpc_fresh":
+            proved = estimator.setting >= bounds.alpha_min(batch, batch + 1)
+            return "bound" if proved else "not a guaranteed bound"
         if estimator.bound == "ml_cpc" and estimator.setting >= bounds.alpha_min(batch, batch):
             return "bound with fresh negatives"
     return "not a guaranteed bound"
@@ -615,7 +619,7 @@ def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> run
 
 _NEAR = 2.0  # nats below the ceiling at which the bound begins to lag behind the information
 _TESTED = 128  # candidates of the joint critic on held-out pairs
-_SCORED = 2048  # held-out pairs that are scored against one another; more are cut into blocks
+_SCORED = 2048  # held-out pairs that are scored against one another; more are seen in blocks
 _GROUPS = 10  # groups of a fold that the jackknife leaves out in turn
 _SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the normal start; 1 is no start at all
 _AVERAGED = 0.99  # share that the average of the weights keeps at a step
@@ -648,7 +652,7 @@ class EstimateConfig:
         ValueError: a value outside its range.
     """
 
-    estimator: str = "ml_cpc:1"
+    estimator: str = "cpc:1"
     standardise: str = "ranks"
     start: str = "normal"
     folds: int = 5
@@ -667,22 +671,9 @@ class EstimateConfig:
         bound = Estimator.parse(self.estimator).bound
         if bound not in _FOR_SAMPLES:
             raise ValueError(f"estimator is {bound!r}; valid: {', '.join(_FOR_SAMPLES)}")
-        if self.standardise not in ("ranks", "moments"):
-            raise ValueError(f"standardise is {self.standardise!r}; valid: ranks, moments")
-        if self.start not in ("normal", "none"):
-            raise ValueError(f"start is {self.start!r}; valid: normal, none")
-        for name, least in (
-            ("folds", 2),
-            ("batch", 3),
-            ("steps", 1),
-            ("every", 1),
-            ("patience", 1),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; valid: an integer of at least {least}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; valid: learning_rate > 0")
+        checks.choices(self, standardise=("ranks", "moments"), start=("normal", "none"))
+        checks.counts(self, folds=2, batch=3, candidates=2, steps=1, every=1, patience=1)
+        checks.positive(self, "learning_rate")
         self.critic_config()
 
     def critic_config(self) -> critics.CriticConfig:
@@ -876,23 +867,23 @@ def _remarks(
         if dropped := int((~standard.kept).sum()):
             yield f"{standard.name} has {dropped} constant columns, left out"
     held_out = samples // config.folds
-    said = promise(estimator, _block(held_out))
+    said = promise(estimator, min(held_out, _SCORED))
     if said != "bound":
         yield f"{estimator} is {'a ' if said.startswith('bound') else ''}{said}"
     if interval[1] > ceiling - _NEAR:
+        # The joint critic has _TESTED candidates, whatever the number of samples.
+        if held_out < (_TESTED if config.critic == "joint" else _SCORED):
+            remedy = "more samples or fewer folds lift it; a lower alpha does too, "
+        else:
+            remedy = "a lower alpha lifts it, "
         yield (
-            f"the value is near its ceiling of {ceiling:.2f} nats: the information may be far "
-            f"above it; {'take more samples or ' * (held_out <= _SCORED)}lower alpha"
+            f"the value is near its ceiling of {ceiling:.2f} nats, and the information may be far "
+            f"above it: {remedy}but may give up the guarantee"
         )
     if interval[1] < 0:
         yield "the value is below zero: the critic learned nothing that holds on other pairs"
     if not converged:
         yield f"not converged in {config.steps} steps: raise steps"
-
-
-def _block(pairs: int) -> int:
-    """Pairs of a block, where so many are cut into equal blocks of at most _SCORED."""
-    return pairs // -(-pairs // _SCORED)
 
 
 class _Folds:
@@ -934,10 +925,17 @@ class _Folds:
         return critics.NormalRatio(x, y, x.new_tensor(_SHRINKAGES)[best])
 
     def _held_out(self, rows: Tensor, critic: torch.nn.Module) -> Tensor:
-        """Value of each fold's critic on its held-out rows (folds, n): the mean over blocks."""
-        size = _block(rows.shape[1])
-        blocks = rows[:, : rows.shape[1] // size * size].split(size, dim=1)
-        return sum(self._values(block, _TESTED, critic) for block in blocks) / len(blocks)
+        """Value of each fold's critic on its held-out rows (folds, n): the mean over blocks.
+
+        The blocks cover all rows and are of one size, so that more rows never lower the ceiling;
+        where the size does not divide n, neighbours overlap.
+        """
+        n = rows.shape[1]
+        size = min(n, _SCORED)
+        count = -(-n // size)
+        starts = [round(k * (n - size) / max(1, count - 1)) for k in range(count)]
+        blocks = (rows[:, start : start + size] for start in starts)
+        return sum(self._values(block, _TESTED, critic) for block in blocks) / count
 
     def _values(self, rows: Tensor, candidates: int, critic: torch.nn.Module) -> Tensor:
         """Value of each fold's critic on its rows (folds, n), at most so many candidates each."""
@@ -1013,6 +1011,6 @@ class _Folds:
             left_out.append(self._held_out(self.tested[:, others], self.critic))
         ceiling = math.inf
         if self.estimator.bound in _WITH_ALPHA:
-            m = min(n, _TESTED) if self.config.critic == "joint" else _block(n)
+            m = min(n, _TESTED if self.config.critic == "joint" else _SCORED)
             ceiling = bounds.ceiling(m, self.estimator.setting)
         return values.cpu().numpy(), torch.stack(left_out, 1).cpu().numpy(), ceiling

@@ -18,7 +18,7 @@ ALLOWED = {
     "ledger": set(),
     "figures": set(),
     "runs": set(),
-    "estimation": {"critics", "problems", "bounds", "runs"},
+    "estimation": {"checks", "critics", "problems", "bounds", "runs"},
     "consistency": {"critics", "estimation", "images", "runs", "bounds", "problems"},
     "images": set(),
     "networks": set(),

@@ -89,6 +89,8 @@ def test_promises():
             "ml_cpc:1",
             "ml_cpc:0.01",
             "ml_cpc:0.001",
+            "ml_cpc_fresh:0.01",
+            "ml_cpc_fresh:0.001",
             "nwj",
             "dv",
             "smile",
@@ -98,6 +100,7 @@ def test_promises():
         "cpc:1": "bound", "cpc:0.1": "not a guaranteed bound",
         "ml_cpc:1": "bound", "ml_cpc:0.01": "bound with fresh negatives",
         "ml_cpc:0.001": "not a guaranteed bound",
+        "ml_cpc_fresh:0.01": "bound", "ml_cpc_fresh:0.001": "not a guaranteed bound",
         "nwj": "bound", "dv": "not a guaranteed bound", "smile": "not a guaranteed bound",
     }  # fmt: skip
 
@@ -417,9 +420,23 @@ def test_warnings_near_the_ceiling_below_alpha_min_and_unconverged():
     x = torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
     found = estimation.estimate(x, x, **QUICK, learning_rate=5e-3, estimator="cpc:1")
     assert any("near its ceiling of 4.61 nats" in each for each in found.warnings)
+    assert any("more samples or fewer folds lift it" in each for each in found.warnings)
+    assert any("may give up the guarantee" in each for each in found.warnings)
     found = estimation.estimate(*samples(), **{**QUICK, "steps": 20}, estimator="ml_cpc:0.0001")
     assert "ml_cpc:0.0001 is not a guaranteed bound" in found.warnings
     assert any("not converged in 20 steps" in each for each in found.warnings)
+
+
+@pytest.mark.parametrize("critic, enough", [("separable", 2048), ("joint", 128)])
+def test_more_samples_are_advised_while_they_lift_the_ceiling(critic, enough):
+    kind = type("Kept", (), {"name": "x", "kept": np.ones(1, bool)})()
+    config = EstimateConfig(critic=critic, folds=2)
+    for held_out in (enough - 1, enough):
+        said = " ".join(
+            estimation._remarks(config, (7.0, 9.0), 7.5, True, 2 * held_out, kind, kind)
+        )
+        assert ("more samples" in said) == (held_out < enough)
+        assert "near its ceiling of 7.50 nats" in said and "a lower alpha" in said
 
 
 @pytest.mark.parametrize("name", ["cpc:1", "nwj", "dv", "js", "smile"])
@@ -435,7 +452,8 @@ def test_every_bound_and_critic_estimates(name, critic):
 def test_candidates_of_the_joint_critic_are_the_own_y_and_others(double):
     """All of them give the value of the whole matrix; fewer give that of a part of it."""
     x, y = (each.double() for each in samples(count=100))
-    folds = estimation._Folds(x, y, EstimateConfig(critic="joint", folds=2, width=8), 0, "cpu")
+    config = EstimateConfig(estimator="ml_cpc:1", critic="joint", folds=2, width=8)
+    folds = estimation._Folds(x, y, config, 0, "cpu")
     rows = folds.tested[:, :12]
     scores = folds.critic(x[rows], y[rows])
     whole = bounds.ml_cpc(*bounds.split(scores))
@@ -489,7 +507,14 @@ def test_weights_are_averaged_over_steps(double):
     """A plain loop over the same batches, whose average is written out."""
     x, y = (each.double() for each in samples(count=200))
     config = EstimateConfig(
-        folds=2, width=8, batch=16, steps=12, every=6, learning_rate=0.01, start="none"
+        estimator="ml_cpc:1",
+        folds=2,
+        width=8,
+        batch=16,
+        steps=12,
+        every=6,
+        learning_rate=0.01,
+        start="none",
     )
     folds, plain = (estimation._Folds(x, y, config, 0, "cpu") for _ in range(2))
     curve, steps, converged = folds.train(progress=False)
@@ -511,15 +536,27 @@ def test_weights_are_averaged_over_steps(double):
         assert torch.allclose(ours, expected, rtol=0, atol=1e-10)
 
 
-def test_many_held_out_pairs_are_scored_in_equal_blocks():
-    assert [estimation._block(n) for n in (20, 2048, 2049, 20_000)] == [20, 2048, 1024, 2000]
-    x, y = samples(count=9000)
+@pytest.mark.parametrize(
+    "count, starts",
+    [(4096, [0]), (4100, [0, 2]), (9000, [0, 1226, 2452]), (12288, [0, 2048, 4096])],
+)
+def test_many_held_out_pairs_are_scored_in_equal_blocks_that_cover_them(count, starts):
+    x, y = samples(count=count)
     folds = estimation._Folds(x, y, EstimateConfig(folds=2, width=8), 0, "cpu")
     values, _, ceiling = folds.test()
-    assert ceiling == math.log(1500)
-    parts = [folds._values(rows, 0, folds.critic) for rows in folds.tested.split(1500, dim=1)]
-    assert len(parts) == 3
+    assert ceiling == math.log(2048)
+    parts = [folds._values(folds.tested[:, a : a + 2048], 0, folds.critic) for a in starts]
+    assert starts[-1] + 2048 == folds.tested.shape[1]
     assert np.allclose(values, torch.stack(parts).mean(0).detach(), rtol=0, atol=1e-6)
+
+
+def test_more_samples_never_lower_the_ceiling():
+    ceilings = []
+    for count in (300, 4000, 4094, 4096, 4098, 6000, 8190, 8194):
+        x, y = samples(count=count)
+        folds = estimation._Folds(x, y, EstimateConfig(folds=2, width=2, start="none"), 0, "cpu")
+        ceilings.append(folds.test()[2])
+    assert ceilings == sorted(ceilings) and ceilings[-1] == math.log(2048)
 
 
 @pytest.mark.parametrize(
@@ -533,6 +570,7 @@ def test_many_held_out_pairs_are_scored_in_equal_blocks():
         ({"x": np.array(["a"] * 1000)}, "x is <U1; valid: numbers"),
         ({"widht": 3}, "setting widht is unknown; valid: batch, candidates, critic"),
         ({"folds": 1}, "folds is 1; valid: an integer of at least 2"),
+        ({"candidates": 1}, "candidates is 1; valid: an integer of at least 2"),
         ({"folds": 100}, "x has 1000 samples; valid: at least 2000 for 100 folds"),
         ({"estimator": "tuba"}, "estimator is 'tuba'; valid: cpc, ml_cpc"),
         ({"standardise": "no"}, "standardise is 'no'; valid: ranks, moments"),

@@ -273,7 +273,8 @@ class _OnePass(torch.autograd.Function):
     def backward(ctx, grad_value, *_):
         *inputs, of_x, of_y, of_keys, of_temperature = ctx.saved_tensors
         found = (of_x, of_y, of_keys, of_temperature)
-        wanted = [ctx.needs_input_grad[place] for place in (0, 1, 2, 4)]
+        given = grad_value is not None
+        wanted = [given and ctx.needs_input_grad[place] for place in (0, 1, 2, 4)]
         # Rounded to half precision last: a loss that is scaled up for it needs the range here.
         of_x, of_y, of_keys, of_temperature = (
             _Final.apply(grad_value, gradient, *inputs).to(each.dtype) if want else None

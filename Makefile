@@ -25,6 +25,7 @@ test: .venv/stamp
 bench: .venv/stamp
 	$(BIN)/python benchmarks/allpairs.py
 	$(BIN)/python benchmarks/staircase.py
+	$(BIN)/python benchmarks/training.py
 
 # After a wanted change of a notebook's output: make it the new reference, then read the diff.
 reference: .venv/stamp

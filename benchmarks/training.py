@@ -1,0 +1,311 @@
+r"""What a step costs: of a pretraining, and of the contrast of a distillation.
+
+    python benchmarks/training.py                       both tables, and whether targets are met
+    python benchmarks/training.py --only ours-cpc usual --rounds 5
+
+A step of a pretraining is two views, the encoder forward and backward, its moving copy forward, the
+loss, the optimiser and the queue. Ours runs beside the loop that everybody writes and beside
+lightly's loss with its memory bank and its moving average, with the same model, views and images.
+
+The contrast of a distillation is projections, draws of negatives, scores of both directions, loss,
+backward and the update of both memories, with N = 50,000 images, K = 16,384 negatives, batch 64.
+Ours makes all scores and picks; the literature's code picks the rows of the memory first. The
+networks' own passes are the same for both, and not in it.
+
+Processes, rounds, ratios and memory are as in ``allpairs.py``.
+"""
+
+import argparse
+import copy
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import allpairs
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mlcpc import distillation, images, memory, pretraining, runs
+
+PRETRAIN = pretraining.PretrainConfig(
+    network="resnet8x2", stem_stride=2, temperature=0.2, objective="cpc"
+)
+SAMPLES, CLASSES, FEATURES = 50_000, 10, 256
+DISTILL = distillation.DistillConfig()  # its batch, negatives and lengths are the literature's
+
+
+# ---------------------------------------------------------------------------------------------
+# A step of a pretraining
+# ---------------------------------------------------------------------------------------------
+
+
+def ours(objective: str) -> Callable:
+    def build() -> Callable[[int], object]:
+        config = replace(PRETRAIN, objective=objective)
+        train = images.load(config.dataset)
+        accelerator = pretraining.accelerator_for(config, "cpu")
+        run = pretraining._Run(config, 0, train, train, accelerator)
+        run.encoder.train()
+        return lambda step: run._step(batch_of(len(train), step), step, None)
+
+    return build
+
+
+def batch_of(count: int, step: int) -> Tensor:
+    return torch.randperm(count, generator=runs.generator(step))[: PRETRAIN.batch]
+
+
+class Loop:
+    """The usual loop: encoder, moving copy, views, optimiser, written out, in the usual layout."""
+
+    def __init__(self) -> None:
+        config = PRETRAIN
+        self.train = images.load(config.dataset)
+        self.encoder = pretraining._first_encoder(config, 0, self.train.images.shape[1]).train()
+        self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.optimiser = torch.optim.SGD(
+            self.encoder.parameters(),
+            config.learning_rate,
+            config.sgd_momentum,
+            weight_decay=config.weight_decay,
+        )
+
+    def move(self) -> None:
+        keep = PRETRAIN.key_momentum
+        pairs = zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True)
+        for moving, new in pairs:
+            moving.data = moving.data * keep + new.data * (1 - keep)
+
+    def step(self, step: int) -> None:
+        pixels = self.train.images[batch_of(len(self.train), step)]
+        mean, std, views = self.train.mean, self.train.std, PRETRAIN.views()
+        first, second = (
+            images.view(pixels, mean, std, runs.generator(step, which), views) for which in (0, 1)
+        )
+        queries = self.encoder(first)
+        with torch.no_grad():
+            self.move()
+            keys = self.key_encoder(second)
+        loss = self.loss(queries, keys)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+
+
+class Usual(Loop):
+    """Cross entropy of a matrix of logits, positives in its first column, and a ring of keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = F.normalize(torch.randn(PRETRAIN.dim, PRETRAIN.queue), dim=0)
+        self.place = 0
+
+    def loss(self, queries: Tensor, keys: Tensor) -> Tensor:
+        positive = torch.einsum("nc,nc->n", queries, keys)[:, None]
+        negative = torch.einsum("nc,ck->nk", queries, self.queue.clone())
+        logits = torch.cat([positive, negative], dim=1) / PRETRAIN.temperature
+        self.queue[:, self.place : self.place + len(keys)] = keys.T
+        self.place = (self.place + len(keys)) % self.queue.shape[1]
+        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+
+
+class Lightly(Loop):
+    def __init__(self) -> None:
+        allpairs.lightly(None, None)  # imports it, or says why not
+        from lightly.loss import NTXentLoss
+        from lightly.models.utils import update_momentum
+
+        super().__init__()
+        self.update = update_momentum
+        bank = (PRETRAIN.queue, PRETRAIN.dim)
+        self.loss = NTXentLoss(PRETRAIN.temperature, memory_bank_size=bank)
+
+    def move(self) -> None:
+        self.update(self.encoder, self.key_encoder, PRETRAIN.key_momentum)
+
+
+# ---------------------------------------------------------------------------------------------
+# The contrast of a distillation
+# ---------------------------------------------------------------------------------------------
+
+
+class RowGathering(memory.SampleMemory):
+    """A memory that picks n·m rows and multiplies them, as the literature's code does."""
+
+    def scores(self, queries: Tensor, positions: Tensor | None = None) -> Tensor:
+        rows = self.vectors[positions.flatten()].view(*positions.shape, -1)
+        return torch.bmm(rows, queries[:, :, None]).squeeze(2)
+
+
+def contrast(objective: str, gathered: bool) -> Callable:
+    def build() -> Callable[[int], object]:
+        config = replace(DISTILL, objective=objective)
+        labels = torch.arange(SAMPLES) % CLASSES
+        module = distillation.Contrast(config, FEATURES, FEATURES, labels, runs.generator(0))
+        if gathered:
+            for name in ("students", "teachers"):
+                filled = getattr(module, name)
+                rows = RowGathering(SAMPLES, config.dim, config.memory_momentum)
+                rows.load_state_dict(filled.state_dict())
+                setattr(module, name, rows)
+
+        def step(step: int) -> Tensor:
+            index = torch.randperm(SAMPLES, generator=runs.generator(step))[: config.batch]
+            student, teacher = (
+                torch.randn(len(index), FEATURES, generator=runs.generator(step, side))
+                for side in (1, 2)
+            )
+            module.zero_grad()
+            loss, *embedded = module(index, student.requires_grad_(), teacher, runs.generator(step))
+            loss.backward()
+            module.remember(index, *(each.detach() for each in embedded))
+            return loss.detach()
+
+        return step
+
+    return build
+
+
+# ---------------------------------------------------------------------------------------------
+# Measurements
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One line of a table: what it runs, how it is made, images of a step, steps of a process."""
+
+    title: str
+    build: Callable  # () -> callable of a step's number
+    batch: int
+    steps: int
+
+
+IMPLEMENTATIONS = {
+    "ours-cpc": Implementation("CPC, ours", ours("cpc"), PRETRAIN.batch, 10),
+    "ours-ml-cpc": Implementation("ML-CPC, ours", ours("ml_cpc"), PRETRAIN.batch, 10),
+    "usual": Implementation("CPC, the usual loop", lambda: Usual().step, PRETRAIN.batch, 10),
+    "lightly": Implementation(
+        "CPC, lightly's loss and memory bank", lambda: Lightly().step, PRETRAIN.batch, 10
+    ),
+} | {
+    f"{kind}-{objective.replace('_', '-')}": Implementation(
+        f"{title}, {kind}", contrast(objective, kind == "rows"), DISTILL.batch, 5
+    )
+    for objective, title in (("crd", "CRD"), ("ml_cpc", "ML-CPC"))
+    for kind in ("scores", "rows")
+}
+PARTS = {
+    "Pretraining, a step": ("ours-cpc", "ours-ml-cpc", "usual", "lightly"),
+    "Distillation, the contrast of a step": ("scores-crd", "rows-crd", "scores-ml-cpc",
+                                             "rows-ml-cpc"),
+}  # fmt: skip
+
+
+def measure(name: str, threads: int) -> dict:
+    torch.set_num_threads(threads)
+    each = IMPLEMENTATIONS[name]
+    torch.manual_seed(0)
+    try:
+        step = each.build()
+    except (ImportError, RuntimeError, OSError) as error:
+        return {"skipped": f"{type(error).__name__}: {error}".splitlines()[0]}
+    before, count = allpairs.forget_peak(), iter(range(each.steps + 1))
+    seconds = allpairs.times(lambda: step(next(count)), each.steps)
+    return {
+        "milliseconds": [1e3 * one for one in seconds],
+        "mebibytes": allpairs.status("VmHWM") - before,
+    }
+
+
+def in_own_process(name: str, threads: int) -> dict:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, "--child", name, str(threads)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
+        return {"skipped": f"exit {done.returncode}: {reason}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def benchmark(names: list[str], rounds: int, threads: int) -> dict:
+    """name -> batch -> rounds of measurements, as ``allpairs.benchmark`` gives them."""
+    table = {name: {IMPLEMENTATIONS[name].batch: []} for name in names}
+    for round_ in range(rounds):
+        for name in names:
+            cells = table[name][IMPLEMENTATIONS[name].batch]
+            if cells and "skipped" in cells[-1]:
+                continue
+            cells.append(in_own_process(name, threads))
+            said = cells[-1].get("skipped") or f"{min(cells[-1]['milliseconds']):.1f} ms"
+            print(f"  round {round_ + 1}, {name}: {said}", file=sys.stderr)
+    return table
+
+
+def targets(table: dict) -> list[tuple[str, float, str, float]]:
+    """Name, what was measured, "at most" or "at least", limit; only what was measured."""
+    rows = []
+    for other, title in (("usual", "the usual loop"), ("lightly", "lightly")):
+        for name in ("ours-cpc", "ours-ml-cpc"):
+            if found := allpairs.ratios(table, other, name, PRETRAIN.batch):
+                said = f"{IMPLEMENTATIONS[name].title}: images a second over {title}"
+                rows.append((said, found["median"], "at least", 1.0))
+    for objective, title in (("crd", "CRD"), ("ml-cpc", "ML-CPC")):
+        pair = f"rows-{objective}", f"scores-{objective}"
+        if found := allpairs.ratios(table, *pair, DISTILL.batch):
+            rows.append((f"{title}: times as fast as gathered rows", found["median"],
+                         "at least", 5.0))  # fmt: skip
+            theirs, mine = (allpairs.peak(table, name, DISTILL.batch) for name in pair)
+            rows.append((f"{title}: memory as a share of gathered rows'", mine / theirs,
+                         "at most", 0.05))  # fmt: skip
+    return rows
+
+
+def show(table: dict) -> None:
+    for part, names in PARTS.items():
+        print(f"\n{part}: ms median (minimum), images a second, extra MiB")
+        for name in names:
+            each = IMPLEMENTATIONS[name]
+            cells = table.get(name, {}).get(each.batch, [])
+            if not cells:
+                continue
+            if "skipped" in cells[-1]:
+                print(f"  {each.title:38s} skipped: {cells[-1]['skipped']}")
+                continue
+            median = statistics.median(statistics.median(cell["milliseconds"]) for cell in cells)
+            least = min(min(cell["milliseconds"]) for cell in cells)
+            memory_ = allpairs.peak(table, name, each.batch)
+            print(
+                f"  {each.title:38s} {median:9.1f} ({least:.1f})"
+                f" {1e3 * each.batch / median:8.0f} {memory_:8.1f}"
+            )
+    print("\nTargets (median of the ratios of the rounds)")
+    for title, found, kind, limit in targets(table):
+        met = found <= limit if kind == "at most" else found >= limit
+        print(f"  {'met ' if met else 'MISSED'} {title}: {found:.3g}, {kind} {limit:g}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--only", nargs="+", choices=list(IMPLEMENTATIONS), metavar="NAME",
+                        default=list(IMPLEMENTATIONS), help=", ".join(IMPLEMENTATIONS))  # fmt: skip
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        name, threads = arguments.child
+        print(json.dumps(measure(name, int(threads))))
+    else:
+        show(benchmark(arguments.only, arguments.rounds, arguments.threads))
+
+
+if __name__ == "__main__":
+    main()

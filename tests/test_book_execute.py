@@ -104,6 +104,7 @@ def test_published_numbers_are_a_dependency(project):
     import dependencies
 
     project.edit(SOURCE, 'runs.read("used")', 'runs.read("used"), runs.paper()')
+    (project / "results/paper.csv").unlink()
     with pytest.raises(Refusal, match="results/paper.csv, which does not exist"):
         dependencies.of("01_first")
     (project / "results/paper.csv").write_text("name\n")

@@ -382,12 +382,12 @@ def theirs(value, unit="nats", note=""):
         (-0.1, [0.1, 0.3], runs.Tolerance(0.25), ("differs", "by +0.3 nats")),
         (0.2, [0.2], runs.Tolerance(), ("within tolerance", "")),
         (0.2, [0.2001], runs.Tolerance(), ("differs", "by +0.0001 nats")),
-        (0.01, [0.019], runs.Tolerance(factor=2), ("within tolerance", "")),
-        (0.01, [0.0209], runs.Tolerance(factor=2), ("differs", "by a factor 2.1")),
-        (0.01, [0.0209], runs.Tolerance(factor=2, digit=0.0005), ("within tolerance", "")),
-        (0.01, [0.0049], runs.Tolerance(factor=2), ("differs", "by a factor 0.49")),
-        (0.01, [0.0049], runs.Tolerance(factor=2, digit=0.0005), ("within tolerance", "")),
-        (0.0, [0.1], runs.Tolerance(factor=2), ("differs", "0.1 against 0")),
+        (0.01, [0.019], runs.Tolerance(factor=2.0), ("within tolerance", "")),
+        (0.01, [0.0209], runs.Tolerance(factor=2.0), ("differs", "by a factor 2.1")),
+        (0.01, [0.0209], runs.Tolerance(factor=2.0, digit=0.0005), ("within tolerance", "")),
+        (0.01, [0.0049], runs.Tolerance(factor=2.0), ("differs", "by a factor 0.49")),
+        (0.01, [0.0049], runs.Tolerance(factor=2.0, digit=0.0005), ("within tolerance", "")),
+        (0.0, [0.1], runs.Tolerance(factor=2.0), ("differs", "0.1 against 0")),
     ],
 )
 def test_one_rule_judges_published_numbers(value, ours, tolerance, expected):
@@ -405,4 +405,4 @@ def test_numbers_that_can_not_be_judged():
         with pytest.raises(ValueError, match=f"{next(iter(bad))} is .*; valid: at least"):
             runs.Tolerance(**bad)
     assert str(runs.Tolerance(0.5)) == "a difference of 0.5"
-    assert str(runs.Tolerance(factor=2)) == "a factor of 2"
+    assert str(runs.Tolerance(factor=2.0)) == "a factor of 2"

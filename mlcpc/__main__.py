@@ -213,7 +213,7 @@ def _boundary_record(
         name=name,
         chapter="06_boundary",
         profile="full",
-        command=command_of("boundary", config),
+        command=command_of("boundary", config) + (f" --name {name}" if name != "boundary" else ""),
         config=asdict(config),
         seeds=list(config.seeds),
         metrics={"largest J - I at or above alpha_min": runs.metric(inside, "nats")},

@@ -31,14 +31,15 @@ def test_boundary_writes_its_record(results, capsys):
     assert "boundary  full  1 seeds  fits the code" in capsys.readouterr().out
 
 
-def test_the_command_in_a_record_makes_it_again(results):
-    main(["boundary", *SMALL, "--ratios", "(0.5,)", "--seeds", "(0,)"])
-    first = runs.read("boundary", results)
-    (results / "boundary.json").unlink()
+@pytest.mark.parametrize("name", ["boundary", "another"])
+def test_the_command_in_a_record_makes_it_again(results, name):
+    main(["boundary", *SMALL, "--ratios", "(0.5,)", "--seeds", "(0,)", "--name", name])
+    first = runs.read(name, results)
+    (results / f"{name}.json").unlink()
     subprocess.run(
         first.command.replace("python", sys.executable, 1), shell=True, check=True, env=os.environ
     )
-    assert runs.read("boundary", results).arrays == first.arrays
+    assert runs.read(name, results).arrays == first.arrays
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(results):

@@ -343,8 +343,13 @@ def show(table: dict, sizes: list[int]) -> None:
                 f"  {each.title:38s} {statistics.median(medians):10.2f} ({least:.2f})"
                 f" {times_floor:>15s} {peak(table, name, n):8.1f}"
             )
+    show_targets(targets(table))
+
+
+def show_targets(rows: list[tuple[str, float, str, float]]) -> None:
+    """Name, what was measured, "at most" or "at least", limit, and whether it is met."""
     print("\nTargets (median of the ratios of the rounds)")
-    for title, found, kind, limit in targets(table):
+    for title, found, kind, limit in rows:
         met = found <= limit if kind == "at most" else found >= limit
         print(f"  {'met ' if met else 'MISSED'} {title}: {found:.3g}, {kind} {limit:g}")
 

@@ -284,10 +284,7 @@ def show(table: dict) -> None:
                 f"  {each.title:38s} {median:9.1f} ({least:.1f})"
                 f" {1e3 * each.batch / median:8.0f} {memory_:8.1f}"
             )
-    print("\nTargets (median of the ratios of the rounds)")
-    for title, found, kind, limit in targets(table):
-        met = found <= limit if kind == "at most" else found >= limit
-        print(f"  {'met ' if met else 'MISSED'} {title}: {found:.3g}, {kind} {limit:g}")
+    allpairs.show_targets(targets(table))
 
 
 def main() -> None:

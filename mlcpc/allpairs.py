@@ -681,14 +681,17 @@ def _gathered(
     x, y, keys, leave_out, negatives, temperature, alpha = arguments
     ranks = _Ranks(group, x.device if isinstance(x, Tensor) else torch.device("cpu"))
     in_batch = keys is None and negatives is None
-    names = ("m", "width of x", "bits of x", "temperature", "alpha")
+    names = ("m", "width of x", "bits of x", "temperature", "alpha", "gradient of y")
     refusal, n, same = None, 0, [0.0] * len(names)
     try:
         m = _check_shapes(*arguments, least=1)
         _check_values(x, y, keys, leave_out, negatives, temperature)
         bounds._check_alpha(alpha, math.inf if in_batch else m)
         bits = torch.finfo(_working_dtype(x, y, keys, negatives)).bits
-        n, same = len(x), [0 if in_batch else m, x.shape[1], bits, float(temperature), alpha]
+        # The gradients of y in a batch are summed over ranks, which all or none must do.
+        summed = in_batch and y.requires_grad and torch.is_grad_enabled()
+        n = len(x)
+        same = [0 if in_batch else m, x.shape[1], bits, float(temperature), alpha, summed]
     except ValueError as error:
         refusal = error
     ranks.agree(refusal, n, dict(zip(names, same, strict=True)))
@@ -816,6 +819,21 @@ def _check_finite(*scores: float) -> None:
         )
 
 
+def _check_scale(logit_scale: float | Tensor) -> None:
+    """1/τ is no name for τ; what can not be read here is refused later, as a temperature."""
+    if isinstance(logit_scale, Tensor):
+        if logit_scale.numel() != 1 or not logit_scale.is_floating_point():
+            raise ValueError(
+                f"logit_scale is a tensor of {logit_scale.dtype} with shape "
+                f"{tuple(logit_scale.shape)}; valid: one floating-point number"
+            )
+        if torch.compiler.is_compiling() or _transformed():
+            return
+        logit_scale = logit_scale.item()
+    if not (isinstance(logit_scale, Real) and 0 < logit_scale < math.inf):
+        raise ValueError(f"logit_scale is {logit_scale!r}; valid: 0 < logit_scale < inf")
+
+
 # ---------------------------------------------------------------------------------------------
 # Modules
 # ---------------------------------------------------------------------------------------------
@@ -923,12 +941,7 @@ class _Loss(nn.Module):
                 raise ValueError(
                     "logit_scale is given to a loss that learns its temperature; valid: one of them"
                 )
-            if not isinstance(logit_scale, Tensor) and not (
-                isinstance(logit_scale, Real) and 0 < logit_scale < math.inf
-            ):
-                raise ValueError(
-                    f"logit_scale is {logit_scale!r}; valid: a tensor, or 0 < logit_scale < inf"
-                )
+            _check_scale(logit_scale)
             temperature = 1 / logit_scale
         if (self.symmetric or self.both_views) and (keys is not None or negatives is not None):
             raise ValueError(
@@ -1002,4 +1015,8 @@ def _unit(embeddings: Tensor | None) -> Tensor | None:
     """Rows of length one; what is no tensor of embeddings is left to the checks of all ranks."""
     if not (isinstance(embeddings, Tensor) and embeddings.is_floating_point()):
         return embeddings
-    return nn.functional.normalize(embeddings.to(_working_dtype(embeddings)), dim=-1)
+    embeddings = embeddings.to(_working_dtype(embeddings))
+    # Squares of what is beyond 1e19 overflow, and the row would come out as zero.
+    largest = embeddings.detach().abs().amax(dim=-1, keepdim=True)
+    unit = nn.functional.normalize(embeddings / largest.clamp_min(1e-30), dim=-1)
+    return torch.where(largest.isfinite(), unit, embeddings)  # to be refused under its own value

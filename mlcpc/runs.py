@@ -650,7 +650,7 @@ def _with_all_it_uses(source: str, name: str) -> str:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             bound = [node.name]
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+            bound = [_bound_by(alias) for alias in node.names]
         else:
             bound = [
                 each.id
@@ -661,17 +661,28 @@ def _with_all_it_uses(source: str, name: str) -> str:
     module, member = name.split(".", 1)
     if member not in defined:
         raise ValueError(f"{member} is not in mlcpc.{module}; valid: {', '.join(sorted(defined))}")
-    needed, left = set(), [member]
+    needed, left, used = set(), [member], set()
     while left:
-        node = defined.get(left.pop())
+        used.add(word := left.pop())
+        node = defined.get(word)
         if node is not None and node not in needed:
             needed.add(node)
             left += _names(node)
     lines, kept = source.splitlines(), []
     for node in sorted(needed, key=lambda each: each.lineno):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            # A name that is imported later, beside those in use, changes no number.
+            node.names = [each for each in node.names if _bound_by(each) in used]
+            kept.append(ast.unparse(node))
+            continue
         begin = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
         kept += lines[begin - 1 : node.end_lineno]
     return "\n".join(kept)
+
+
+def _bound_by(alias: ast.alias) -> str:
+    """The name that an import binds."""
+    return (alias.asname or alias.name).split(".")[0]
 
 
 def _names(node: ast.AST) -> Iterator[str]:

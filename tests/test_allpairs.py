@@ -534,6 +534,18 @@ def test_where_the_losses_of_other_libraries_stand(loss):
 
 
 @LOSSES
+@pytest.mark.parametrize("scale", [1e-30, 1e25, 1e38])
+def test_lengths_whose_squares_overflow_or_vanish_are_normalised(loss, scale):
+    x, y = (each / each.abs().max() for each in pair(6, dtype=torch.float32))
+    far = (scale * x).requires_grad_()
+    value = loss(0.5)(far, y)
+    assert torch.allclose(value, loss(0.5)(x, y), rtol=1e-5)
+    value.backward()
+    assert far.grad.isfinite().all()
+    assert loss(0.5)(torch.zeros(4, 2), torch.zeros(4, 2)).isfinite()  # a row without direction
+
+
+@LOSSES
 def test_embeddings_are_normalised_unless_told_otherwise(loss):
     x, y = pair(6, dtype=torch.float16)
     assert abs(loss(0.5)(5 * x, y) - loss(0.5)(x, y)) < 1e-3
@@ -628,8 +640,9 @@ def test_bad_settings_are_named(loss):
     for scale in (0, -1.0, math.inf, math.nan, "1"):
         with pytest.raises(ValueError, match=f"^logit_scale is {scale!r}; valid: "):
             loss()(ONES, ONES, scale)
-    with pytest.raises(ValueError, match="^temperature is inf; valid: "):
-        loss()(ONES, ONES, torch.tensor(0.0))
+    for scale in (torch.tensor(0.0), torch.tensor(-1.0), torch.ones(2), torch.tensor(3)):
+        with pytest.raises(ValueError, match="^logit_scale is .*; valid: "):
+            loss()(ONES, ONES, scale)
     with pytest.raises(ValueError, match="^keys or negatives are given to a symmetric loss"):
         loss(symmetric=True)(ONES, ONES, keys=ONES)
     with pytest.raises(ValueError, match="^alpha is 40.0; valid: 0 < alpha <= m = 3"):
@@ -647,6 +660,7 @@ def test_bad_settings_are_named(loss):
     (ONES[:0], ONES[:0], r"x has shape \(0, 2\); valid"),
     (ONES[:1], ONES[:1], "x has 1 row; valid: at least 2"),
     (ONES * math.nan, ONES, "x contains nan; valid: finite embeddings"),
+    (-ONES * math.inf, ONES, "x contains -inf; valid: finite embeddings"),
 ])  # fmt: skip
 def test_bad_embeddings_are_named_by_the_modules(loss, options, x, y, message):
     with pytest.raises(ValueError, match=f"^{message}"):

@@ -110,6 +110,7 @@ def one_bad_rank_is_an_error_everywhere(rank, world):
     last = rank == world - 1
     bad = good.clone()
     bad[0, 0] = torch.nan
+    live = good.clone().requires_grad_()
     cases = [
         ((bad if last else good, good, 0.5), "x contains nan", f"of rank {world - 1} were refused"),
         ((good, good[:2] if last else good, 0.5), "y has shape", "were refused"),
@@ -120,6 +121,7 @@ def one_bad_rank_is_an_error_everywhere(rank, world):
         ((good, good, 0.5, 3.0 * world + 1), "alpha is .*m = ", "alpha is .*m = "),
         ((good[:, :2], good[:, :2]) + (0.5,) if last else (good, good, 0.5), "width", "width"),
         ((1e200 * good if last else good, 1e200 * good, 0.5), "x and y .* beyond", "beyond"),
+        ((good, good if last else live, 0.5), "gradient of y is", "gradient of y is"),
     ]
     for bound in BOUNDS:
         for arguments, there, elsewhere in cases:

@@ -120,13 +120,14 @@ def test_stale_modules(tmp_path, monkeypatch):
 
 
 TOY = """import math
+from elsewhere import first, second as other, third
 
 SCALE = 2.0
 OTHER = 3.0
 
 
 def helper(x):
-    return SCALE * x
+    return SCALE * first(x, other)
 
 
 @decorated
@@ -146,7 +147,12 @@ def beside(x):
         ("def helper(x)", "def helper(x: beside)", True),
         ("OTHER = 3.0", "OTHER = 4.0", False),
         ("return helper(x)", "return 2 * helper(x)", True),
-        ("SCALE * x", "SCALE + x", True),
+        ("SCALE * first", "SCALE + first", True),
+        ("import first, second", "import added, first, second", False),
+        ("as other, third", "as other", False),
+        ("second as other", "fourth as other", True),
+        ("from elsewhere", "from nowhere", True),
+        ("import math", "import cmath", False),
         ("SCALE = 2.0", "SCALE = 2.5", True),
         ("@decorated", "@other", True),
         ("def beside", "def later(x):\n    return x\n\n\ndef beside", False),

@@ -3,7 +3,7 @@
     python benchmarks/self_consistency.py                write results/self-consistency.json
     python benchmarks/self_consistency.py --help         what can be changed
 
-About a quarter of an hour of one core. A run that was killed goes on with the same command.
+About forty minutes of one core. A run that was killed goes on with the same command.
 """
 
 import argparse

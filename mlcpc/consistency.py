@@ -265,6 +265,20 @@ def train(
     return mean.where(alive & mean.isfinite(), math.nan).cpu()
 
 
+def repeats(problem: TopRows) -> list[list[int]]:
+    r"""How often top rows repeat: [times, kinds] for each number of times, from once on.
+
+    It says all that the law of Y_t does but the names of its letters: with N images,
+
+    .. math:: H(Y_t) = -\sum_{times} kinds \cdot \frac{times}{N} \log \frac{times}{N}
+
+    Args:
+        problem: images and how many of their top rows are kept.
+    """
+    times, kinds = torch.bincount(problem.codes).unique(return_counts=True)
+    return torch.stack([times, kinds], dim=1).tolist()
+
+
 def name_of(cell: dict, estimator: str) -> str:
     """Name of the metric of a cell: ``additivity t=7 cpc:1``."""
     where = "" if cell["test"] == "classes" else f" t={cell['rows']}"
@@ -274,6 +288,15 @@ def name_of(cell: dict, estimator: str) -> str:
 def estimators_of(cell: dict, config: ConsistencyConfig) -> tuple[str, ...]:
     """Who is trained on the problem of a cell."""
     return config.class_estimators if cell["test"] == "classes" else config.estimators
+
+
+def profile_of(config: ConsistencyConfig) -> str:
+    """A run on all images, as long as that of the book, with a second seed at least, is "full"."""
+    least = ConsistencyConfig()
+    sizes = ("steps", "tested", "width", "depth", "embedding", "batch")
+    whole = all(getattr(config, each) >= getattr(least, each) for each in sizes)
+    whole = whole and config.data == least.data and len(config.seeds) >= 2
+    return "full" if whole else "quick"
 
 
 def record(
@@ -286,6 +309,9 @@ def record(
 ) -> runs.Record:
     """A record of all cells: values in nats, ratios to the baseline, and what counting gives.
 
+    Its array ``repeats`` has :func:`repeats` of each t of the baseline: what critics could say at
+    best follows from it without the images.
+
     Args:
         config: what was trained.
         results: one for each of :func:`cells`: ``values`` (seeds × estimators, None where a
@@ -293,9 +319,11 @@ def record(
         name, command, code: as :class:`runs.Record` and :func:`runs.provenance` take them.
         data: the images.
     """
-    metrics, truths, lost, base = {}, {}, [], {}
+    metrics, truths, lost, base, counted = {}, {}, [], {}, {}
     for cell, result in zip(cells(config), results, strict=True):
         truths[name_of(cell, "truth")] = result["truth"]
+        if cell["test"] == "baseline":
+            counted[f"t={cell['rows']}"] = repeats(problem(cell, data))
         for place, estimator in enumerate(estimators_of(cell, config)):
             title = name_of(cell, estimator)
             of_seeds = {
@@ -317,12 +345,17 @@ def record(
     return runs.Record(
         name=name,
         chapter="12_self_consistency",
-        profile="full" if config.data == "fashion-mnist" and len(config.seeds) >= 3 else "quick",
+        profile=profile_of(config),
         command=command,
         config=json.loads(json.dumps(asdict(config))),
         seeds=list(config.seeds),
         metrics=metrics,
-        arrays={"truths": truths, "diverged": lost, "data": data.describe()},
+        arrays={
+            "truths": truths,
+            "repeats": counted,
+            "diverged": lost,
+            "data": data.describe(),
+        },
         provenance=runs.provenance(
             code, sum(each["seconds"] for each in results), {data.name: data.sha256}
         ),

@@ -12,14 +12,19 @@ moves it. Nothing here has a gradient except through the vectors that are passed
 
 import math
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from mlcpc.shapes import Float, Int, Tensor
 
 # Half precision leaves a unit vector's norm within 5e-4 of 1, bfloat16 within 4e-3.
 UNIT_TOLERANCE = 1e-2
+
+# Scores of so many pairs of a query and a sample are in memory at a time.
+PAIRS_AT_A_TIME = 2**19
 
 Positions = Int[Tensor, "n"]
 Ages = Int[Tensor, "size"]
@@ -135,9 +140,10 @@ class SampleMemory(nn.Module):
     takes two memories. Two, because each network's embedding is trained: scores of a student's
     embedding against the teacher's memory move the student's projection only.
 
-    Memory: 4·N·dim bytes in float32 each (N = 50,000, dim = 128: 24.4 MiB), and 4·n·N bytes for
-    the scores of a batch of n (n = 64: 12.2 MiB). Gathering the rows of K = 16,384 negatives would
-    take 4·n·(K + 1)·dim bytes (512 MiB).
+    Memory: 4·N·dim bytes in float32 each (N = 50,000, dim = 128: 24.4 MiB), and for the scores of
+    a batch of n with m samples each 4·n·m bytes, or 4·n·N for all (n = 64, m = 16,385: 4 MiB), and
+    a few MiB on top, or the scores of one query if they are more. Gathering their rows would take
+    4·n·m·dim bytes (512 MiB).
 
     Args:
         samples: N.
@@ -170,9 +176,10 @@ class SampleMemory(nn.Module):
     ) -> Float[Tensor, "n m"]:
         """Inner products of queries with the vectors of chosen samples.
 
-        One product with the whole memory, and then a choice among its columns: the same numbers
-        as gathering n·m rows first, without the rows. The memory gets no gradient, and is read
-        again when the queries get theirs: :meth:`update` before that is PyTorch's error.
+        The product of some queries with the whole memory, and then a choice among its columns:
+        the same numbers as gathering n·m rows first, without the rows. The memory gets no
+        gradient, and is read again when the queries get theirs: :meth:`update` before that is
+        PyTorch's error, and so is a second derivative.
 
         Args:
             queries: (n, dim).
@@ -184,15 +191,15 @@ class SampleMemory(nn.Module):
         dim = self.vectors.shape[1]
         if queries.dim() != 2 or queries.shape[1] != dim:
             raise ValueError(f"queries has shape {tuple(queries.shape)}; valid: (n, {dim})")
-        every = queries @ self.vectors.to(queries.dtype).T
+        vectors = self.vectors.to(queries.dtype)
         if positions is None:
-            return every
+            return queries @ vectors.T
         if positions.dim() != 2 or len(positions) != len(queries):
             raise ValueError(
                 f"positions has shape {tuple(positions.shape)}; valid: ({len(queries)}, m)"
             )
         _check_positions("positions", positions, len(self.vectors))
-        return every.gather(1, positions)
+        return _ChosenScores.apply(queries, vectors, positions)
 
     @torch.no_grad()
     def update(self, positions: Positions, vectors: Float[Tensor, "n dim"]) -> None:
@@ -219,6 +226,29 @@ class SampleMemory(nn.Module):
         _check_unit("vectors", vectors)
         moved = self.vectors[positions].lerp(vectors.to(self.vectors.dtype), 1 - self.momentum)
         self.vectors[positions] = nn.functional.normalize(moved, dim=1)
+
+
+class _ChosenScores(torch.autograd.Function):
+    """Entry (i, j): query i times the vector at positions[i, j]. Only queries get a gradient."""
+
+    @staticmethod
+    def forward(ctx, queries: Tensor, vectors: Tensor, positions: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, positions)
+        scores = queries.new_empty(positions.shape)
+        for rows in _blocks_of_rows(len(queries), len(vectors)):
+            torch.gather(queries[rows] @ vectors.T, 1, positions[rows].long(), out=scores[rows])
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        vectors, positions = ctx.saved_tensors
+        of_queries = gradient.new_empty(len(gradient), vectors.shape[1])
+        for rows in _blocks_of_rows(len(gradient), len(vectors)):
+            spread = gradient.new_zeros(len(gradient[rows]), len(vectors))
+            spread.scatter_add_(1, positions[rows].long(), gradient[rows])
+            torch.mm(spread, vectors, out=of_queries[rows])
+        return of_queries, None, None
 
 
 class OtherClasses(nn.Module):
@@ -299,7 +329,7 @@ class OtherClasses(nn.Module):
             shape = (len(positions), count)
             device = self.labels.device
             places = torch.randint(2**62, shape, generator=generator, device=device)
-            places = places.remainder_(samples - counts)
+            places.remainder_(samples - counts)
         else:
             if count is not None:
                 raise ValueError(f"count is {count} with negatives all; valid: None")
@@ -310,9 +340,19 @@ class OtherClasses(nn.Module):
                     f"negatives is all, and classes have {least} to {most} samples; valid: classes "
                     "of one size, or sampled"
                 )
-            places = torch.arange(samples - most, device=own.device).expand(len(own), -1)
-        # Places from the anchor's own block on lie one block further.
-        return self.order.take(torch.where(places < starts, places, places + counts))
+            places = torch.arange(samples - most, device=own.device).repeat(len(own), 1)
+        for rows in _blocks_of_rows(len(places), 8 * places.shape[1]):
+            # Places from the anchor's own block on lie one block further.
+            some = places[rows]
+            some += (some >= starts[rows]) * counts[rows]
+            some.copy_(self.order[some])
+        return places
+
+
+def _blocks_of_rows(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of rows that hold no more than PAIRS_AT_A_TIME entries, but one row at least."""
+    size = max(1, PAIRS_AT_A_TIME // max(columns, 1))
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def _random_unit_vectors(n: int, dim: int, generator: torch.Generator | None) -> Tensor:

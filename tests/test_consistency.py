@@ -72,6 +72,20 @@ def test_information_never_falls_with_more_rows():
     assert len(set(found)) > 3
 
 
+def test_repeats_are_counted():
+    shown = torch.zeros(6, 4, 1)
+    shown[3:5, 1] = 1
+    shown[5, 1] = 2
+    shown[:, 3, 0] = torch.arange(6.0)
+    assert consistency.repeats(TopRows(shown, 0)) == [[6, 1]]
+    assert consistency.repeats(TopRows(shown, 3)) == [[1, 1], [2, 1], [3, 1]]
+    assert consistency.repeats(TopRows(shown, 4)) == [[1, 6]]
+    shown[5, 1] = 0
+    shown[0, 1] = 2
+    shown[1, 1] = 2
+    assert consistency.repeats(TopRows(shown, 3)) == [[2, 3]]
+
+
 def test_samples_are_images_with_their_own_rows():
     shown = torch.arange(5.0)[:, None, None] * 100 + torch.arange(18.0).view(6, 3)
     for test in consistency.TESTS[:3]:
@@ -209,6 +223,7 @@ def test_record_holds_values_truths_and_ratios(data, script, tmp_path, monkeypat
     assert "tiny: 40 images" in capsys.readouterr().out
     assert found.provenance["data"] == {"tiny": data.sha256}
     assert found.profile == "quick" and found.seeds == [0, 1]
+    assert found.arrays["repeats"] == {"t=0": [[40, 1]], "t=4": [[1, 40]]}
     assert found.arrays["truths"]["additivity t=4 truth"] == pytest.approx(2 * math.log(40))
     assert found.arrays["truths"]["classes truth"] == pytest.approx(math.log(2))
     assert set(found.metrics) == {
@@ -230,6 +245,36 @@ def test_record_holds_values_truths_and_ratios(data, script, tmp_path, monkeypat
             assert ratio == pytest.approx(value / below)
     assert found.command.startswith("python benchmarks/self_consistency.py --rows '(0, 4)'")
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "settings, profile",
+    [
+        ({}, "full"),
+        ({"steps": 4000, "seeds": (0, 1), "rows": (28,), "ratio_rows": (28,)}, "full"),
+        ({"steps": 999}, "quick"),
+        ({"tested": 20}, "quick"),
+        ({"width": 64}, "quick"),
+        ({"seeds": (0,)}, "quick"),
+        ({"data": "fashion-mnist-subset"}, "quick"),
+    ],
+)
+def test_a_run_shorter_than_that_of_the_book_is_quick(settings, profile):
+    assert consistency.profile_of(ConsistencyConfig(**settings)) == profile
+
+
+@pytest.mark.parametrize("name", ["self-consistency", "self-consistency-longer"])
+def test_records_of_the_book_fit_the_code_and_their_own_truths(name):
+    found = runs.read(name, SCRIPT.parent.parent / "results")
+    assert runs.stale(found) == []
+    config = ConsistencyConfig(**found.config)
+    assert found.profile == consistency.profile_of(config) == "full"
+    for t in config.rows:
+        times, kinds = torch.tensor(found.arrays["repeats"][f"t={t}"]).double().T
+        share = times / 60_000
+        assert (kinds * share).sum() == pytest.approx(1)
+        entropy = -(kinds * share * share.log()).sum().item()
+        assert entropy == pytest.approx(found.arrays["truths"][f"baseline t={t} truth"], abs=1e-9)
 
 
 def test_killed_run_goes_on(data, script, tmp_path, monkeypatch):

@@ -150,7 +150,9 @@ def gathered(vectors, queries, positions):
     return torch.einsum("nmd,nd->nm", vectors[positions], queries)
 
 
-def test_scores_equal_gathering_rows_in_value_and_gradient():
+@pytest.mark.parametrize("at_a_time", [1, 11, 22, 40, 2**19])
+def test_scores_equal_gathering_rows_in_value_and_gradient(at_a_time, monkeypatch):
+    monkeypatch.setattr(memory, "PAIRS_AT_A_TIME", at_a_time)
     kept = SampleMemory(11, 6, generator=seeded()).double()
     positions = torch.randint(11, (4, 30), generator=seeded(1))  # with repetitions
     weights = torch.randn(4, 30, generator=seeded(2), dtype=torch.float64)
@@ -165,6 +167,23 @@ def test_scores_equal_gathering_rows_in_value_and_gradient():
         assert torch.allclose(one, two, rtol=0, atol=1e-10)
     assert torch.equal(kept.scores(units(4, 6)), units(4, 6) @ kept.vectors.T)
     assert not kept.vectors.requires_grad
+
+
+def test_a_second_derivative_of_scores_is_refused():
+    kept, queries = SampleMemory(6, 3).double(), units(2, 3).requires_grad_()
+    scores = kept.scores(queries, torch.tensor([[0, 1], [2, 3]]))
+    (first,) = torch.autograd.grad(scores.exp().sum(), queries, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("at_a_time", [1, 500, 2**19])
+def test_a_draw_in_pieces_is_the_same_draw(at_a_time, monkeypatch):
+    others = OtherClasses(torch.tensor([0, 2, 2, 0, 5, 2]))
+    anchors = torch.tensor([1, 4, 0, 3])
+    whole = others.draw(anchors, count=40, generator=seeded())
+    monkeypatch.setattr(memory, "PAIRS_AT_A_TIME", at_a_time)
+    assert torch.equal(others.draw(anchors, count=40, generator=seeded()), whole)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])

@@ -78,7 +78,8 @@ def ml_cpc(
     to x, y, keys, negatives and temperature, and only those asked for are computed.
 
     Args:
-        x: anchors, (n, d), any floating dtype; half precision is added up in float32.
+        x: anchors, (n, d), any floating dtype; half precision is added up in float32, and
+            gradients are rounded to it last, after the factor of a gradient scaler.
         y: positives, (n, d), row i belongs to anchor i.
         temperature: τ > 0, a number or a tensor with one element, which may require a gradient.
         alpha: weight α of a positive in (0, m].
@@ -96,15 +97,20 @@ def ml_cpc(
         group: process group of ``gather``; None is the default group.
         tile: None picks the path by size; 0 is the plain one, with the whole matrix of scores and
             PyTorch's own derivatives of any order; above 0, the rows and columns of a tile.
+            Tiles run under ``torch.compile``, ``torch.func.grad`` and ``torch.func.vmap``. They
+            have reverse-mode first derivatives only. The plain path and ``negatives`` do not run
+            inside ``vmap``, since they are checked for NaN.
 
     Returns:
         J_α in nats, at most ``bounds.ceiling(m, alpha)``; the higher the tighter. float32, or
         float64 if an input is.
 
     Raises:
-        ValueError: different shapes, no rows, no negatives, τ not in (0, ∞), α outside (0, m],
-            NaN or infinite embeddings, scores that overflow. With ``gather``, on every rank.
+        ValueError: different shapes or devices, no rows, no negatives, τ not in (0, ∞), α outside
+            (0, m], NaN or infinite embeddings, scores that overflow. With ``gather``, on every
+            rank. What needs a look at values is not checked by a plain path that is compiled.
         RuntimeError: a second derivative of the tiled path.
+        NotImplementedError: forward-mode derivatives of the tiled path, from PyTorch.
 
     Source: Song & Ermon 2020, "Multi-label Contrastive Predictive Coding".
     """
@@ -230,6 +236,9 @@ def _tiled(shared: bool, arguments: tuple, tile: int | None, ranks: "_Ranks | No
     x, y, keys, leave_out, _, temperature, alpha = arguments
     if not isinstance(temperature, Tensor):
         temperature = torch.tensor(temperature, dtype=torch.float64)
+    if torch.compiler.is_compiling():  # a graph takes no tensor twice, and keys may be x or y
+        y = y.view_as(y)
+        keys = keys if keys is None else keys.view_as(keys)
     if _transformed():
         # A batched tensor does not say whether what it wraps requires a gradient.
         needs = [True, True, keys is not None, True]
@@ -257,16 +266,19 @@ class _OnePass(torch.autograd.Function):
         x, y, keys, _, temperature, *_ = inputs
         _, *gradients = output
         ctx.mark_non_differentiable(*gradients)
+        ctx.set_materialize_grads(False)  # no zeros, as large as the embeddings, for those
         ctx.save_for_backward(x, y, keys, temperature, *gradients)
 
     @staticmethod
     def backward(ctx, grad_value, *_):
         *inputs, of_x, of_y, of_keys, of_temperature = ctx.saved_tensors
         found = (of_x, of_y, of_keys, of_temperature)
-        wanted = [ctx.needs_input_grad[place] for place in (0, 1, 2, 4)]
+        given = grad_value is not None
+        wanted = [given and ctx.needs_input_grad[place] for place in (0, 1, 2, 4)]
+        # Rounded to half precision last: a loss that is scaled up for it needs the range here.
         of_x, of_y, of_keys, of_temperature = (
-            _Final.apply(grad_value, gradient, *inputs) if want else None
-            for gradient, want in zip(found, wanted, strict=True)
+            _Final.apply(grad_value, gradient, *inputs).to(each.dtype) if want else None
+            for gradient, each, want in zip(found, inputs, wanted, strict=True)
         )
         return of_x, of_y, of_keys, None, of_temperature, None, None, None, None, None
 
@@ -298,7 +310,7 @@ class _Final(torch.autograd.Function):
 
     @staticmethod
     def forward(grad_value, gradient, x, y, keys, temperature):
-        return (grad_value * gradient).to(gradient.dtype)
+        return grad_value * gradient
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -324,7 +336,10 @@ def _one_pass(
     tile: list[int],
     ranks: "_Alone | _Ranks",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Value, and gradients of x, y, keys and temperature; empty where not needed."""
+    """Value, and gradients of x, y, keys and temperature; empty where not needed.
+
+    Gradients have the dtype that they are added up in, float64 for the temperature.
+    """
     need_x, need_y, need_keys, need_temperature = needs
     with torch.no_grad(), _full_precision(x):
         dtype = _working_dtype(x, y, keys)
@@ -357,15 +372,14 @@ def _one_pass(
         if need_temperature:
             # τ divides every score, so its gradient is −<x, ∂J/∂x>/τ, summed over rows.
             along = (left * of_x).sum(dim=1).double().sum()
-            of_temperature = (along / -tau).to(temperature).reshape(temperature.shape)
+            of_temperature = (along / -tau).to(temperature.device).reshape(temperature.shape)
         if of_y is not None:
             of_y = ranks.own_rows_of_sum(of_y).addcmul_(of_positive, left)
         elif need_y:
             of_y = left * of_positive
         found = (of_x if need_x else None, of_y, of_keys, of_temperature)
         return value.to(dtype), *(
-            x.new_empty(0) if gradient is None else gradient.to(each.dtype)
-            for gradient, each in zip(found, (x, y, keys, temperature), strict=True)
+            x.new_empty(0) if gradient is None else gradient.contiguous() for gradient in found
         )
 
 
@@ -388,9 +402,11 @@ def one_pass(
 
 @one_pass.register_fake
 def _(x, y, keys, leave_out, temperature, alpha, shared, needs, tile):
-    return x.new_empty((), dtype=_working_dtype(x, y, keys)), *(
-        torch.empty_like(each, memory_format=torch.contiguous_format) if need else x.new_empty(0)
-        for each, need in zip((x, y, keys, temperature), needs, strict=True)
+    dtype = _working_dtype(x, y, keys)
+    dtypes = (dtype, dtype, dtype, torch.float64)
+    return x.new_empty((), dtype=dtype), *(
+        each.new_empty(each.shape, dtype=of_each) if need else x.new_empty(0)
+        for each, of_each, need in zip((x, y, keys, temperature), dtypes, needs, strict=True)
     )
 
 
@@ -718,6 +734,8 @@ def _check_shapes(
         if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
             kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise ValueError(f"{name} is {kind}; valid: a floating-point tensor of embeddings")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} is on {tensor.device}; valid: the device of x, {x.device}")
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x has shape {tuple(x.shape)}; valid: (n, d) with n, d at least 1")
     n, d = x.shape
@@ -862,7 +880,8 @@ class _Loss(nn.Module):
         Args:
             x: anchors, (n, d): first view, images or queries.
             y: positives, (n, d): second view, texts or keys of the same samples.
-            logit_scale: 1/τ for this call, as CLIP models return it.
+            logit_scale: 1/τ for this call, as CLIP models return it: a number, or a tensor that
+                may require a gradient.
             keys, leave_out, negatives: as in :func:`ml_cpc`.
             output_dict: return named parts for a log in place of the loss alone.
 
@@ -872,7 +891,7 @@ class _Loss(nn.Module):
 
         Raises:
             ValueError: as in :func:`ml_cpc`; symmetric or both_views beside keys or negatives;
-                logit_scale beside a learned temperature.
+                logit_scale beside a learned temperature, or outside (0, ∞).
         """
         alpha = self.alpha
         if callable(alpha):
@@ -904,15 +923,21 @@ class _Loss(nn.Module):
                 raise ValueError(
                     "logit_scale is given to a loss that learns its temperature; valid: one of them"
                 )
+            if not isinstance(logit_scale, Tensor) and not (
+                isinstance(logit_scale, Real) and 0 < logit_scale < math.inf
+            ):
+                raise ValueError(
+                    f"logit_scale is {logit_scale!r}; valid: a tensor, or 0 < logit_scale < inf"
+                )
             temperature = 1 / logit_scale
         if (self.symmetric or self.both_views) and (keys is not None or negatives is not None):
             raise ValueError(
                 "keys or negatives are given to a symmetric loss; valid: negatives from the batch"
             )
+        if self.both_views:  # before the views are one tensor, where an error would name that
+            _check_shapes(x, y, None, None, None, temperature, alpha)
         if self.normalise:
-            x, y, keys, negatives = (
-                each if each is None else _unit(each) for each in (x, y, keys, negatives)
-            )
+            x, y, keys, negatives = (_unit(each) for each in (x, y, keys, negatives))
         if self.both_views:
             n = len(x)
             anchors = torch.arange(2 * n, device=x.device)
@@ -932,7 +957,16 @@ class MLCPCLoss(_Loss):
     """Multi-label CPC as a loss, log(m/α) − J_α: non-negative, zero when the ceiling is reached.
 
     Call it with two views, ``loss(x, y)``, or with images and texts,
-    ``loss(image_features, text_features, logit_scale, output_dict=True)``.
+    ``loss(image_features, text_features, logit_scale, output_dict=True)``. It stands where these
+    libraries have their losses:
+
+    - lightly: ``criterion = MLCPCLoss(0.5, both_views=True)``, then ``criterion(z0, z1)``;
+    - pytorch-metric-learning: in place of ``SelfSupervisedLoss(NTXentLoss(0.5))``, the same, as
+      ``loss(embeddings, ref_emb)``. There are no labels: row i belongs to row i;
+    - open_clip: by position, as above. The values of our dictionary are for a log. A script that
+      adds up the values of the dictionary, as theirs does, needs one with a single entry:
+      ``lambda image_features, text_features, logit_scale, output_dict:
+      {"contrastive_loss": loss(image_features, text_features, logit_scale)}``.
 
     Args:
         temperature: τ > 0.
@@ -964,5 +998,8 @@ class CPCLoss(_Loss):
     _shared = False
 
 
-def _unit(embeddings: Tensor) -> Tensor:
+def _unit(embeddings: Tensor | None) -> Tensor | None:
+    """Rows of length one; what is no tensor of embeddings is left to the checks of all ranks."""
+    if not (isinstance(embeddings, Tensor) and embeddings.is_floating_point()):
+        return embeddings
     return nn.functional.normalize(embeddings.to(_working_dtype(embeddings)), dim=-1)

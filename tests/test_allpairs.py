@@ -1,6 +1,8 @@
 """The bounds from embeddings: formulas, tiles against the full matrix, dtypes, torch, bad input."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -228,6 +230,30 @@ def test_half_precision_against_float64_of_the_same_numbers(bound, tile, dtype, 
 
 
 @BOTH
+def test_a_gradient_scaler_reaches_half_precision_gradients(bound):
+    """Scaled by more than float16 holds: the factor comes first, the rounding last."""
+    x, y = pair(50, d=8)
+    x, y = (torch.nn.functional.normalize(each, dim=1).half() for each in (x, y))
+    t = torch.tensor(0.1, dtype=torch.float16)
+
+    def scaled(tile):
+        return lambda x, y, t: 2.0**16 * bound(x, y, t, 0.5, tile=tile)
+
+    _, exact = with_gradients(scaled(0), x.double(), y.double(), t.double())
+    for tile in (0, 16):
+        _, gradients = with_gradients(scaled(tile), x, y, t)
+        for one, other in zip(gradients[:2], exact[:2], strict=True):
+            assert one.dtype == torch.float16
+            assert (one.double() - other).abs().max() <= 1e-3 * other.abs().max()
+    # Far below what float16 holds, until it is scaled up.
+    x = y = torch.eye(8, dtype=torch.float16)
+    _, (gradient,) = with_gradients(lambda x: 2.0**16 * bound(x, y, 0.06, tile=4), x)
+    _, (exact,) = with_gradients(lambda x: 2.0**16 * bound(x, y, 0.06, tile=0), x.double())
+    assert 0 < exact.abs().max() / 2**16 < 2**-20
+    assert (gradient.double() - exact).abs().max() <= 1e-3 * exact.abs().max()
+
+
+@BOTH
 def test_mixed_dtypes(bound):
     x, y = pair(20)
     value = bound(x.bfloat16(), y, 0.3, tile=6)
@@ -258,6 +284,29 @@ def test_no_tensor_is_larger_than_the_embeddings_and_a_tile(shared, monkeypatch)
         )
     strip = 64 * 1000 if not shared else 0  # whole rows, the fewest that are taken at once
     assert 1000 * 16 <= largest.numbers <= max(1000 * 16, 64 * 64, 1.05 * strip)
+
+
+class Made(TorchDispatchMode):
+    """Counts the tensors of a size that operations make, views of others left out."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers, self.count = numbers, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.numel() == self.numbers:
+            self.count += not function.is_view and function is not torch.ops.aten.detach.default
+        return result
+
+
+@BOTH
+def test_backward_makes_the_two_gradients_and_nothing_else(bound):
+    x, y = (each.requires_grad_() for each in pair(50, d=16))
+    value = bound(x, y, 0.1, tile=8)
+    with Made(50 * 16) as made:
+        value.backward()
+    assert made.count == 2
 
 
 @BOTH
@@ -327,6 +376,10 @@ def test_torch_func(bound):
         assert_close((values[index], [part[index] for part in each]), expected[index])
     summed = torch.func.grad(lambda x: torch.vmap(call, (0, 0, None))(x, ys, t).sum())(xs)
     assert (summed - each[0]).abs().max() < 1e-12
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.func.grad(lambda x: torch.func.grad(call)(x, ys[0], t).sum())(xs[0])
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.hessian(call)(xs[0], ys[0], t)
 
 
 @pytest.mark.parametrize("tile", [0, 16])
@@ -341,6 +394,28 @@ def test_compile(tile):
     torch._dynamo.reset()
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     assert_close(with_gradients(compiled, x, y, t), with_gradients(call, x, y, t), 1e-6)
+
+
+def test_compile_takes_a_module_whose_keys_are_its_anchors():
+    x, y = pair(20, d=8, dtype=torch.float32)
+    loss = allpairs.CPCLoss(0.3, both_views=True, tile=16)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    assert_close(with_gradients(compiled, x, y), with_gradients(loss, x, y), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_operator_gives_what_it_tells_the_compiler(shared, dtype):
+    """Shapes, dtypes and strides, for embeddings that are not contiguous either."""
+    x, y = (each.T for each in pair(4, d=9, dtype=dtype))
+    keys, t = drawn(5, 4, dtype=dtype), torch.tensor([0.5], dtype=dtype)
+    for queue in (None, keys, keys.repeat(1, 2)[:, ::2]):
+        needs = [True, True, queue is not None, True]
+        torch.library.opcheck(
+            allpairs.one_pass, (x, y, queue, None, t, 1.0, shared, needs, [4, 4]),
+            test_utils=("test_schema", "test_faketensor"),
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------
@@ -418,6 +493,44 @@ def test_schedule_and_learned_temperature_survive_saving(loss, tmp_path):
     assert torch.equal(first.eval()(x, y), second.eval()(x, y))
     assert first.step == second.step == 3  # evaluation does not count
     assert set(first.state_dict()) == {"log_temperature", "step"}
+    plain = loss(0.5, 2.0, both_views=True)
+    for again in (copy.deepcopy(plain), pickle.loads(pickle.dumps(plain))):
+        assert repr(again) == repr(plain) and torch.equal(again(x, y), plain(x, y))
+
+
+@LOSSES
+def test_where_the_losses_of_other_libraries_stand(loss):
+    """The loops that users of lightly, pytorch-metric-learning and open_clip write."""
+
+    def two_views(encoder, x, y):
+        return loss(0.5, both_views=True)(encoder(x), encoder(y))
+
+    scale, images_and_texts = torch.nn.Parameter(torch.tensor(1.0)), loss(symmetric=True)
+
+    def replacement(image_features, text_features, logit_scale, output_dict):
+        return {"contrastive_loss": images_and_texts(image_features, text_features, logit_scale)}
+
+    def open_clip(encoder, x, y):
+        model_out = {
+            "image_features": encoder(x), "text_features": y, "logit_scale": scale.exp()
+        }  # fmt: skip
+        losses = replacement(**model_out, output_dict=True)
+        return sum(losses.values())
+
+    for step in (two_views, open_clip):
+        torch.manual_seed(0)
+        x, y = pair(16, d=8, dtype=torch.float32)
+        encoder = torch.nn.Linear(8, 8)
+        optimiser = torch.optim.SGD([*encoder.parameters(), scale], lr=0.5)
+        values = []
+        for _ in range(8):
+            value = step(encoder, x, x + 0.1 * y)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+            values.append(value.item())
+        assert values[-1] < 0.95 * values[0]
+    assert scale.item() > 1.0  # the temperature that the model owns was learned
 
 
 @LOSSES
@@ -472,6 +585,9 @@ BAD = [
     ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3)}, "leave_out is torch.float32"),
     ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3, 2).long()}, "leave_out repeats"),
     ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3, 3).long()}, "leave_out has shape"),
+    ((ONES, ONES.to("meta"), 1.0), {}, "y is on meta; valid: the device of x, cpu"),
+    ((ONES, ONES, 1.0, 1.0, ONES.to("meta")), {}, "keys is on meta; valid"),
+    ((ONES, ONES, 1.0), {"negatives": torch.ones(3, 1, 2).to("meta")}, "negatives is on meta"),
     ((ONES, ONES, 1.0), {"tile": -1}, "tile is -1; valid"),
     ((ONES, ONES, 1.0), {"tile": True}, "tile is True; valid"),
     ((ONES, ONES, 1.0), {"gather": True}, "gather is True but torch.distributed has no"),
@@ -509,7 +625,29 @@ def test_bad_settings_are_named(loss):
             loss(**settings_)
     with pytest.raises(ValueError, match="^logit_scale is given"):
         loss(learnable_temperature=True)(ONES, ONES, torch.tensor(10.0))
+    for scale in (0, -1.0, math.inf, math.nan, "1"):
+        with pytest.raises(ValueError, match=f"^logit_scale is {scale!r}; valid: "):
+            loss()(ONES, ONES, scale)
+    with pytest.raises(ValueError, match="^temperature is inf; valid: "):
+        loss()(ONES, ONES, torch.tensor(0.0))
     with pytest.raises(ValueError, match="^keys or negatives are given to a symmetric loss"):
         loss(symmetric=True)(ONES, ONES, keys=ONES)
     with pytest.raises(ValueError, match="^alpha is 40.0; valid: 0 < alpha <= m = 3"):
         loss(alpha=lambda step: 40.0)(ONES, ONES)
+
+
+@LOSSES
+@pytest.mark.parametrize("options", [{}, {"normalise": False}, {"both_views": True}])
+@pytest.mark.parametrize("x, y, message", [
+    (ONES.long(), ONES, "x is torch.int64; valid: a floating-point tensor"),
+    ([[1.0]], ONES, "x is list; valid"),
+    (ONES, None, "y is NoneType; valid"),
+    (ONES, ONES[:2], r"y has shape \(2, 2\); valid: that of x, \(3, 2\)"),
+    (ONES, torch.ones(3, 5), r"y has shape \(3, 5\); valid"),
+    (ONES[:0], ONES[:0], r"x has shape \(0, 2\); valid"),
+    (ONES[:1], ONES[:1], "x has 1 row; valid: at least 2"),
+    (ONES * math.nan, ONES, "x contains nan; valid: finite embeddings"),
+])  # fmt: skip
+def test_bad_embeddings_are_named_by_the_modules(loss, options, x, y, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        loss(**options)(x, y)

@@ -177,7 +177,7 @@ def outcomes(request, tmp_path_factory):
         work, (request.param, folder), nprocs=request.param, join=False, start_method="spawn"
     )
     for process in context.processes:
-        process.join(timeout=120)
+        process.join(timeout=300)  # most of it imports, which a busy machine draws out
         if process.is_alive():
             process.kill()
     return request.param, folder

@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlcpc import critics, distillation, estimation, exact, images, pretraining, runs
+from mlcpc import critics, distillation, estimation, exact, images, pretraining, probes, runs
 
 CODE = {
     "boundary": ["exact", "bounds.ml_cpc", "bounds.alpha_min"],
@@ -31,6 +31,7 @@ CODE = {
         *(f"networks.{name}" for name in ("build", "Projection")),
         *(f"memory.{name}" for name in ("SampleMemory", "OtherClasses")),
         *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "ceiling")),
+        *(f"probes.{name}" for name in ("features_of", "shared_neighbours")),
     ],
 }
 
@@ -294,8 +295,10 @@ def _distill(options: argparse.Namespace) -> None:
             config, network, seed, train, test, weights, options.device, progress=True
         )
 
+    unseen = images.normalise(test.images, train.mean, train.std)
     with _alone(name) as scratch:
         teacher = kept(config.teacher, config.teacher_seed)
+        known = probes.features_of(teacher.network, unseen)  # before it moves to the device
         plain = [kept(config.student, seed) for seed in config.seeds]
         students = [
             distillation.distill(
@@ -303,11 +306,22 @@ def _distill(options: argparse.Namespace) -> None:
             )
             for seed in config.seeds
         ]
+        shared = {
+            of: [
+                probes.shared_neighbours(
+                    probes.features_of(each.network, unseen), known, test.labels
+                )
+                for each in trained
+            ]
+            for of, trained in (("student", students), ("plain student", plain))
+        }
         command = _full_command("distill", config, options)
         data = _hashes(train, test)
-        record = distillation.record(config, students, plain, teacher, name, command, code, data)
+        record = distillation.record(
+            config, students, plain, teacher, shared, name, command, code, data
+        )
         for key, found in record.metrics.items():
-            print(f"{key:25}", *(f"{value:.4f}" for value in found["values"]))
+            print(f"{key:45}", *(f"{value:.4f}" for value in found["values"]))
         for line in record.arrays["warnings"]:
             print(f"warning: {line}")
         print(f"wrote {runs.write(record)}")

@@ -629,12 +629,16 @@ def record(
     students: Sequence[Classifier],
     plain: Sequence[Classifier],
     teacher: Classifier,
+    shared: dict[str, list[float]],
     name: str,
     command: str,
     code: dict[str, str],
     data: dict[str, str],
 ) -> runs.Record:
     """A record of a distillation: accuracies of student, plain student and teacher, and epochs.
+
+    ``shared`` says for "student" and "plain student" which share of their neighbours inside a class
+    each seed has in common with the teacher, from :func:`mlcpc.probes.shared_neighbours`.
 
     It is "full" on all 60,000 images of Fashion-MNIST from 60 epochs on, else "quick".
     """
@@ -653,6 +657,8 @@ def record(
             [a.accuracy - b.accuracy for a, b in zip(students, plain, strict=True)], "share"
         ),
     }
+    for of, values in shared.items():
+        metrics[f"neighbours shared with teacher, {of}"] = runs.metric(values, "share")
     epochs = [
         [{k: round(v, 5) for k, v in one.items()} for one in each.epochs] for each in students
     ]

@@ -24,6 +24,7 @@ TrainFeatures = Float[Tensor, "train d"]
 TrainLabels = Int[Tensor, "train"]
 TestFeatures = Float[Tensor, "test d"]
 TestLabels = Int[Tensor, "test"]
+Labels = Int[Tensor, "n"]
 Images = Float[Tensor, "n channels height width"]
 TrainImages = Float[Tensor, "train channels height width"]
 TestImages = Float[Tensor, "test channels height width"]
@@ -149,6 +150,49 @@ def knn(
     classes = int(train_labels.max()) + 1
     tally = votes.new_zeros(len(votes), classes).scatter_add_(1, train_labels[positions], votes)
     return tally.argmax(dim=1)
+
+
+def shared_neighbours(
+    one: Float[Tensor, "n d"], two: Float[Tensor, "n e"], labels: Labels, k: int = 10
+) -> float:
+    r"""Share of its nearest neighbours inside its class that a sample has in both sets of features.
+
+    .. math:: \frac1n \sum_i \frac{|N_k(x_i) ∩ N_k(y_i)|}{k}
+
+    with neighbours by cosine among the other samples of the label. It is 1 for features that agree
+    up to a rotation, and on average k/(c − 1) in classes of c samples for features that are
+    independent given the label (chapter 14).
+
+    Args:
+        one, two: features of the same samples by two networks.
+        labels: (n,).
+        k: neighbours.
+
+    Raises:
+        ValueError: shapes that do not fit, features that are not finite, a class with no more than
+            k samples.
+    """
+    _check_features(one=one)
+    _check_features(two=two)
+    if len(two) != len(one) or labels.shape != one.shape[:1]:
+        raise ValueError(
+            f"one, two and labels have {len(one)}, {len(two)} and {tuple(labels.shape)} samples; "
+            "valid: as many of each"
+        )
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ValueError(f"k is {k!r}; valid: an integer of at least 1")
+    if (least := int(labels.unique(return_counts=True)[1].min())) <= k:
+        raise ValueError(f"k is {k} with {least} samples in a class; valid: 1 to {least - 1}")
+    both = 0
+    for label in labels.unique():
+        near = []
+        for features in (one, two):
+            unit = nn.functional.normalize(features[labels == label], dim=1)
+            cosines = (unit @ unit.T).fill_diagonal_(-torch.inf)
+            nearest = cosines.topk(k, dim=1).indices
+            near.append(torch.zeros_like(cosines, dtype=torch.bool).scatter_(1, nearest, True))
+        both += int((near[0] & near[1]).sum())
+    return both / (k * len(labels))
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,22 @@ def read(name: str, folder: Path | None = None) -> Record:
         raise ValueError(f"{path} lacks fields: {error}") from None
 
 
+def read_all(pattern: str, folder: Path | None = None) -> dict[str, Record]:
+    """Name → record, of every record whose name fits a pattern, in the order of names.
+
+    For pages that show as much of a large grid as has been run.
+
+    Args:
+        pattern: a name with ``*`` for any letters, such as ``distill-fashion-mnist-*``.
+        folder: where the records are; None for :func:`results`.
+
+    Raises:
+        ValueError: as :func:`read`.
+    """
+    paths = sorted((folder or results()).glob(f"{pattern}.json"))
+    return {path.stem: read(path.stem, folder) for path in paths}
+
+
 @dataclass(frozen=True)
 class Published:
     """A number of a paper.

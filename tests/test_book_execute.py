@@ -119,6 +119,22 @@ def test_missing_record_is_named(project):
         dependencies.of("01_first")
 
 
+def test_records_of_a_pattern_are_a_dependency(project):
+    """As many as there are; a new one is seen, and none is no fault."""
+    import dependencies
+
+    project.edit(SOURCE, 'runs.read("used")', 'runs.read_all("grid-*")')
+    assert dependencies.of("01_first")[1] == []
+    for name in ("grid-b", "grid-a", "other"):
+        (project / f"results/{name}.json").write_text("{}")
+    assert dependencies.of("01_first")[1] == [
+        Path("results/grid-a.json"), Path("results/grid-b.json")
+    ]
+    project.edit(SOURCE, '"grid-*"', "pattern")
+    with pytest.raises(Refusal, match="runs.read_all needs the record's name as a literal text"):
+        dependencies.of("01_first")
+
+
 def test_a_page_edited_while_it_runs_is_refused(project):
     source = project / "notebooks/02_second.md"
     edit = f"import pathlib; pathlib.Path(r'{source}').open('a').write('\\nMore.\\n')\n"

@@ -427,6 +427,9 @@ def test_the_command_writes_a_record_with_teacher_and_plain_student(
     found = {name: each["values"] for name, each in record.metrics.items()}
     assert len(found["accuracy student"]) == len(found["accuracy plain student"]) == 2
     assert len(found["accuracy teacher"]) == 1
+    for of in ("student", "plain student"):
+        shared = found[f"neighbours shared with teacher, {of}"]
+        assert len(shared) == 2 and all(0 < each < 1 for each in shared)
     gains = [a - b for a, b in zip(found["accuracy student"], found["accuracy plain student"],
                                    strict=True)]  # fmt: skip
     assert gains == pytest.approx(found["gain over plain student"])
@@ -444,7 +447,7 @@ def test_a_teacher_that_is_no_better_is_said():
         distillation.Classifier(None, each, ({"seconds": 1.0},), 0) for each in (0.5, 0.6)
     )
     record = distillation.record(
-        DistillConfig(), [strong], [strong], weak, "name", "command", {}, {}
+        DistillConfig(), [strong], [strong], weak, {}, "name", "command", {}, {}
     )
     assert record.arrays["warnings"] == [
         "the teacher (0.5000) is no better than the plain student (0.6000)"

@@ -357,3 +357,47 @@ def test_bad_features_of_a_measure_are_named(measure):
             measure(wrong)
     with pytest.raises(ValueError, match="features is not finite numbers"):
         measure(torch.tensor([[1.0], [torch.inf]]))
+
+
+# ----- neighbours that two networks share -----
+
+
+def naive_shared(one, two, labels, k):
+    total = 0
+    for i in range(len(labels)):
+        near = []
+        for features in (one, two):
+            others = [j for j in range(len(labels)) if j != i and labels[j] == labels[i]]
+            cosine = nn.functional.cosine_similarity
+            others.sort(key=lambda j: -float(cosine(features[i], features[j], dim=0)))
+            near.append(set(others[:k]))
+        total += len(near[0] & near[1])
+    return total / (k * len(labels))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_shared_neighbours_are_those_of_a_loop(k):
+    (one, labels), (two, _) = clusters(24), clusters(24, dim=4, seed=1)
+    found = probes.shared_neighbours(one, two, labels, k)
+    assert found == naive_shared(one, two, labels, k) and 0 < found < 1
+    assert found == probes.shared_neighbours(two, 3 * one, labels, k)
+
+
+def test_shared_neighbours_of_one_geometry_and_of_none():
+    one, labels = clusters(400, dim=8)
+    turned = torch.linalg.qr(normal(8, 8)).Q
+    assert probes.shared_neighbours(one, one @ turned, labels) == 1
+    noise = normal(400, 8, seed=5)  # 4,000 draws, of which 10 in 99 are shared
+    assert abs(probes.shared_neighbours(one, noise, labels) - 10 / 99) < 4 * 0.005
+
+
+def test_shared_neighbours_refuse():
+    one, labels = clusters(40)
+    with pytest.raises(ValueError, match="k is 10 with 10 samples in a class; valid: 1 to 9"):
+        probes.shared_neighbours(one, one, labels)
+    with pytest.raises(ValueError, match="have 40, 39 and"):
+        probes.shared_neighbours(one, one[1:], labels)
+    with pytest.raises(ValueError, match="k is 0"):
+        probes.shared_neighbours(one, one, labels, 0)
+    with pytest.raises(ValueError, match="two is not finite"):
+        probes.shared_neighbours(one, one * torch.inf, labels)

@@ -110,6 +110,18 @@ def test_a_missing_record_lists_those_there_are(tmp_path):
         runs.read("other", tmp_path)
 
 
+def test_all_records_of_a_pattern(tmp_path):
+    assert runs.read_all("toy-*", tmp_path) == {}
+    for name in ("toy-run-b", "toy-run-a", "other"):
+        runs.write(record(name=name), tmp_path)
+    found = runs.read_all("toy-*", tmp_path)
+    assert list(found) == ["toy-run-a", "toy-run-b"]
+    assert found["toy-run-b"] == record(name="toy-run-b")
+    (tmp_path / "toy-run-a.json").write_text("{}")
+    with pytest.raises(ValueError, match="toy-run-a.json is not a whole record"):
+        runs.read_all("toy-*", tmp_path)
+
+
 def test_stale_modules(tmp_path, monkeypatch):
     assert runs.stale(record()) == []
     old = record()

@@ -63,7 +63,10 @@ def closure(modules: set[str]) -> list[Path]:
 
 
 def records(parsed: ast.AST, origin: str) -> list[Path]:
-    """Records that the code reads: `runs.read("NAME")` -> results/NAME.json, and paper.csv."""
+    """Records that the code reads: `runs.read("NAME")` -> results/NAME.json, and paper.csv.
+
+    `runs.read_all("NAME-*")` reads as many as there are, and none is no fault.
+    """
     found = set()
     for node in ast.walk(parsed):
         if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE.name}.runs":
@@ -73,13 +76,17 @@ def records(parsed: ast.AST, origin: str) -> list[Path]:
             continue
         if ast.unparse(node.func).endswith("runs.paper"):
             found.add(RESULTS / "paper.csv")
-        if not ast.unparse(node.func).endswith("runs.read"):
+        function = ast.unparse(node.func)
+        if not function.endswith(("runs.read", "runs.read_all")):
             continue
         name = node.args[0] if node.args else None
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
-            raise Refusal(f"{origin}: runs.read needs the record's name as a literal text, or a "
+            raise Refusal(f"{origin}: {function} needs the record's name as a literal text, or a "
                           "change of the record would not rebuild the page")
-        found.add(RESULTS / f"{name.value}.json")
+        if function.endswith("read_all"):
+            found |= set(RESULTS.glob(f"{name.value}.json"))
+        else:
+            found.add(RESULTS / f"{name.value}.json")
     return sorted(found)
 
 

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         "boundary", help="search the phase diagram of J − I and write its record"
     )
     add_config(boundary, exact.BoundaryConfig)
-    boundary.add_argument("--name", default="boundary", help="name of the record")
+    boundary.add_argument("--name", help="name of the record (default: boundary)")
     staircase = commands.add_parser(
         "staircase", help="train critics while the information climbs and write the record"
     )
@@ -80,6 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
     probe.add_argument("--dataset", help="name of the images (default: those of the pretraining)")
     probe.add_argument("--data", help="folder of the images (default: where images.load looks)")
     commands.add_parser("records", help="list the records, and those that the code has outgrown")
+    carry = commands.add_parser(
+        "carry", help="keep a stale record whose numbers a change of the code has not touched"
+    )
+    carry.add_argument("record", help="name of the record")
+    carry.add_argument("--why", required=True, help="why no number changes, for the record's page")
     options = parser.parse_args(arguments)
     try:
         run = {
@@ -89,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
             "distill": _distill,
             "probe": _probe,
             "records": _records,
+            "carry": lambda options: runs.write(
+                runs.carried(runs.read(options.record), options.why)
+            ),
         }
         run[options.command](options)
     except (ValueError, OSError, ImportError) as error:
@@ -136,7 +144,7 @@ def _full_command(name: str, config: Any, options: argparse.Namespace) -> str:
     """The command with its device and the name of its record, where they are not the defaults."""
     command = command_of(name, config)
     for option in ("device", "name"):
-        if (value := getattr(options, option)) not in (None, "cpu"):
+        if (value := getattr(options, option, None)) not in (None, "cpu"):
             command += f" --{option} {shlex.quote(value)}"
     return command
 
@@ -155,9 +163,8 @@ def _alone(name: str) -> Iterator[Path]:
         try:
             yield scratch
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f": {scratch} holds what is done; the same command goes on from here"
-            ) from None
+            kept = f"{scratch} holds what is done" if scratch.exists() else "nothing was done yet"
+            raise KeyboardInterrupt(f": {kept}; the same command goes on from here") from None
         if scratch.is_dir():
             shutil.rmtree(scratch)
         else:
@@ -166,7 +173,9 @@ def _alone(name: str) -> Iterator[Path]:
 
 def _boundary(options: argparse.Namespace) -> None:
     config = config_from(options, exact.BoundaryConfig)
-    runs.check_name(options.name)
+    name = options.name or "boundary"
+    runs.check_name(name)
+    command = _full_command("boundary", config, options)
     cells = exact.boundary_cells(config)
     code = runs.code_hash(CODE["boundary"])
     begin = time.monotonic()
@@ -178,14 +187,15 @@ def _boundary(options: argparse.Namespace) -> None:
         print(f"[{place}/{len(cells)}] {cell} J - I {gap['gap']:+.2e} nats", flush=True)
         return {**gap, "seconds": time.monotonic() - start}
 
-    with _alone(options.name) as scratch:
+    with _alone(name) as scratch:
         done = runs.sweep(cells, work, scratch, {**asdict(config), "code": code})
-        record = _boundary_record(options.name, config, cells, done, code, begin)
+        record = _boundary_record(name, command, config, cells, done, code, begin)
         print(f"wrote {runs.write(record)}")
 
 
 def _boundary_record(
     name: str,
+    command: str,
     config: exact.BoundaryConfig,
     cells: list[dict],
     done: list[dict],
@@ -214,7 +224,7 @@ def _boundary_record(
         name=name,
         chapter="06_boundary",
         profile="full",
-        command=command_of("boundary", config) + (f" --name {name}" if name != "boundary" else ""),
+        command=command,
         config=asdict(config),
         seeds=list(config.seeds),
         metrics={"largest J - I at or above alpha_min": runs.metric(inside, "nats")},

@@ -18,8 +18,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -70,16 +71,51 @@ class Record:
         for key in ("config", "metrics", "arrays", "provenance"):
             if not isinstance(getattr(self, key), dict):
                 raise ValueError(f"{key} is {getattr(self, key)!r}; valid: a dictionary")
-        missing = {"device", "versions", "code", "wall_seconds"} - set(self.provenance)
-        if missing:
-            raise ValueError(f"provenance lacks {', '.join(sorted(missing))}")
+        for key in ("chapter", "command"):
+            if not (isinstance(value := getattr(self, key), str) and value):
+                raise ValueError(f"{key} is {value!r}; valid: a text")
+        if not isinstance(self.seeds, list) or not all(type(seed) is int for seed in self.seeds):
+            raise ValueError(f"seeds is {self.seeds!r}; valid: a list of integers")
+        _check_provenance(self.provenance)
         for key, value in self.metrics.items():
-            if not isinstance(value, dict) or not {"unit", "values", "mean"} <= set(value):
-                raise ValueError(f"metric {key} is {value!r}; valid: unit, values, mean, interval")
+            _check_metric(key, value)
         try:
             json.dumps(asdict(self), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"record {self.name} can not be written as JSON: {error}") from None
+
+
+def _check_provenance(where: dict) -> None:
+    kinds = {"device": str, "versions": dict, "code": dict, "wall_seconds": (int, float)}
+    missing = set(kinds) - set(where)
+    if missing:
+        raise ValueError(f"provenance lacks {', '.join(sorted(missing))}")
+    for key, kind in kinds.items():
+        if not isinstance(where[key], kind):
+            raise ValueError(f"provenance has {where[key]!r} as {key}; valid: {kind}")
+    for key in ("versions", "code"):
+        if not all(isinstance(each, str) for each in where[key].values()):
+            raise ValueError(f"provenance has {where[key]!r} as {key}; valid: texts")
+    for line in where.get("carried", []):
+        if set(line) != {"date", "why"}:
+            raise ValueError(f"provenance has {line!r} in carried; valid: date and why")
+
+
+def _check_metric(key: str, value: dict) -> None:
+    """Refuse what :func:`metric` does not return."""
+    if not isinstance(value, dict) or set(value) != {"unit", "values", "mean", "interval"}:
+        raise ValueError(f"metric {key} is {value!r}; valid: unit, values, mean, interval")
+    ends = value["interval"] if value["interval"] is not None else [value["mean"]] * 2
+    fits = isinstance(value["unit"], str) and isinstance(value["values"], list) and value["values"]
+    fits = fits and isinstance(ends, list) and len(ends) == 2
+    if not fits or not all(
+        isinstance(each, (int, float)) and math.isfinite(each)
+        for each in (*value["values"], value["mean"], *ends)
+    ):
+        raise ValueError(
+            f"metric {key} is {value!r}; valid: a unit, values and their mean as finite numbers, "
+            "an interval of two numbers or None"
+        )
 
 
 def check_name(name: str) -> None:
@@ -132,7 +168,7 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("torch", "numpy")},
         },
-        "commit": _commit(),
+        "commit": _commit(PACKAGE),
         "code": code,
         "data": data or {},
         "wall_seconds": round(wall_seconds, 1),
@@ -150,6 +186,7 @@ def code_hash(names: Iterable[str]) -> dict[str, str]:
     Raises:
         ValueError: a module that this package does not have, or a name that its module lacks.
     """
+    _commit(PACKAGE)  # remembered: while a long run works, others may commit
     hashes = {}
     for name in sorted(names):
         module, _, member = name.partition(".")
@@ -174,6 +211,29 @@ def stale(record: Record) -> list[str]:
         if now != digest:
             changed.append(name)
     return changed
+
+
+def carried(record: Record, why: str) -> Record:
+    """The record with the hashes that its code has now, and a line that says why it still holds.
+
+    For a change of the code that touches no number. Whoever carries a record has to show that;
+    the reason and the day stand on the record's page.
+
+    Raises:
+        ValueError: no reason; a record that fits the code as it is; code that has gone.
+    """
+    if not why.strip():
+        raise ValueError(f"why is {why!r}; valid: the reason why no number changes")
+    if not stale(record):
+        raise ValueError(f"record {record.name} fits the code; valid: a stale record")
+    where = record.provenance
+    line = {"date": datetime.now(UTC).date().isoformat(), "why": why}
+    return replace(
+        record,
+        provenance={
+            **where, "code": code_hash(where["code"]), "carried": [*where.get("carried", []), line]
+        },
+    )  # fmt: skip
 
 
 def results() -> Path:
@@ -204,7 +264,8 @@ def read(name: str, folder: Path | None = None) -> Record:
 
     Raises:
         FileNotFoundError: no such record; the message lists those there are.
-        ValueError: not JSON, unknown or missing fields, a checksum that does not fit.
+        ValueError: not JSON, unknown or missing fields, fields of the wrong kind, a checksum or a
+            name that does not fit. The message names the file.
     """
     folder = folder or results()
     path = folder / f"{name}.json"
@@ -222,9 +283,14 @@ def read(name: str, folder: Path | None = None) -> Record:
     if unknown:
         raise ValueError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
     try:
-        return Record(**content)
+        record = Record(**content)
     except TypeError as error:
         raise ValueError(f"{path} lacks fields: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if record.name != name:
+        raise ValueError(f"{path} holds the record {record.name}; valid: a file of that name")
+    return record
 
 
 def read_all(pattern: str, folder: Path | None = None) -> dict[str, Record]:
@@ -287,10 +353,11 @@ def cite(record: Record) -> None:
 
     changed = stale(record)
     state = f"; stale, since {', '.join(changed)} changed after it" if changed else ""
-    seconds = record.provenance["wall_seconds"]
+    minutes = record.provenance["wall_seconds"] / 60
+    seeds = "1 seed" if len(record.seeds) == 1 else f"{len(record.seeds)} seeds"
     text = (
-        f"Record {record.name}: profile {record.profile}, {len(record.seeds)} seeds, "
-        f"{seconds / 60:.0f} min on {record.provenance['device']}{state}."
+        f"Record {record.name}: profile {record.profile}, {seeds}, "
+        f"{minutes:.0f} min of work on {record.provenance['device']}{state}."
     )
     html = text.replace(
         record.name, f'<a href="../generated/records/{record.name}.html">{record.name}</a>', 1
@@ -400,7 +467,7 @@ def sweep(
         the results, in the order of the cells.
 
     Raises:
-        ValueError: ``scratch`` belongs to another configuration.
+        ValueError: ``scratch`` belongs to another configuration, or is damaged.
     """
     done = {}
     header = json.dumps({"config": config}, sort_keys=True)
@@ -408,15 +475,21 @@ def sweep(
         lines = scratch.read_text().splitlines()
         if lines and lines[0] != header:
             raise ValueError(f"{scratch} holds another run: {lines[0]}; this one is {header}")
-        for line in lines[1:]:
+        for place, line in enumerate(lines[1:], start=2):
             try:
                 entry = json.loads(line)
-            except ValueError:
-                break  # the line that was being written when the run was killed
-            done[json.dumps(entry["cell"], sort_keys=True)] = entry["result"]
-    finished = [
-        json.dumps({"cell": json.loads(cell), "result": result}) for cell, result in done.items()
-    ]
+                whole = entry.pop("checksum") == _checksum(entry)
+            except (ValueError, KeyError, AttributeError):
+                whole = False
+            if whole:
+                done[json.dumps(entry["cell"], sort_keys=True)] = entry["result"]
+            elif place < len(lines):
+                raise ValueError(
+                    f"{scratch}, line {place}, does not fit its checksum: it was edited or "
+                    "damaged; remove the file to begin again"
+                )
+            # else the line that was being written when the run was killed
+    finished = [_line_of_sweep(json.loads(cell), result) for cell, result in done.items()]
     write_atomically(scratch, "\n".join([header, *finished]) + "\n")
     for cell in (cells := list(cells)):
         key = json.dumps(cell, sort_keys=True)
@@ -424,10 +497,15 @@ def sweep(
             continue
         done[key] = work(cell)
         with scratch.open("a") as file:
-            file.write(json.dumps({"cell": cell, "result": done[key]}) + "\n")
+            file.write(_line_of_sweep(cell, done[key]) + "\n")
             file.flush()
             os.fsync(file.fileno())
     return [done[json.dumps(cell, sort_keys=True)] for cell in cells]
+
+
+def _line_of_sweep(cell: dict, result: dict) -> str:
+    entry = {"cell": cell, "result": result}
+    return json.dumps(entry | {"checksum": _checksum(entry)})
 
 
 class Busy(OSError):
@@ -587,8 +665,12 @@ def resume_training(
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    state = _training_state(modules, optimiser)
+    if state.keys() != tensors.keys():
+        odd = ", ".join(sorted(state.keys() ^ tensors.keys()))
+        raise ValueError(f"{path} is of another run: {odd} here or there alone")
     with torch.no_grad():
-        for name, value in _training_state(modules, optimiser).items():
+        for name, value in state.items():
             value.copy_(tensors[name])
     return progress
 
@@ -741,17 +823,21 @@ def _modules() -> list[str]:
     return sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 
-def _commit() -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=PACKAGE,
-            capture_output=True,
-            text=True,
-        )
-    except FileNotFoundError:
+@cache
+def _commit(folder: Path) -> str | None:
+    """The commit of a folder, with -dirty if files differ from it or are not part of it."""
+
+    def git(*words: str) -> str | None:
+        try:
+            answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    if not commit:
         return None
-    return answer.stdout.strip() or None
+    return f"{commit}-dirty" if git("status", "--porcelain") else commit
 
 
 def _processor() -> str:

@@ -58,6 +58,23 @@ def test_a_stale_record_is_marked_and_not_hidden():
     assert "`000000000000`, changed since" in page
 
 
+def test_a_record_that_was_carried_says_so():
+    kept = runs.carried(record(stale=True), "an import line changed")
+    kept.provenance["commit"] = "0123456789ab-dirty"
+    assert "* - [toy-run](records/toy-run.md)\n  - carried to this code\n" in registry.listing(
+        [kept], PAGES
+    )
+    page = registry.page(kept, PAGES)
+    assert "* - Carried to newer code on 2" in page and "\n  - an import line changed\n" in page
+    assert "Near commit `0123456789ab`: when the run began, some files were not" in page
+
+
+def test_a_placeholder_in_a_command_is_explained():
+    named = record(command="python benchmarks/peers.py toy --python ENVIRONMENT/bin/python")
+    assert "`ENVIRONMENT` is a folder with the other package" in registry.page(named, PAGES)
+    assert "ENVIRONMENT" not in registry.page(record(), PAGES)
+
+
 def test_chapters_are_those_that_read_the_record(project):
     assert registry.readers() == {"used": ["01_first"]}
     unread = record("unread", chapter="99_later")

@@ -31,6 +31,10 @@ def record(**change):
     return runs.Record(**{**fields, **change})
 
 
+GAP = runs.metric([0.1, 0.3], "nats")
+WHERE = {"device": "a machine", "versions": {}, "code": {}, "wall_seconds": 1.0}
+
+
 def test_round_trip(tmp_path):
     path = runs.write(record(), tmp_path)
     assert path == tmp_path / "toy-run.json"
@@ -65,7 +69,23 @@ def test_provenance_says_where_a_number_comes_from():
         ({"profile": "huge"}, "profile is 'huge'; valid: quick, full"),
         ({"config": None}, "config is None"),
         ({"metrics": {"gap": 1.0}}, "metric gap is 1.0"),
+        ({"metrics": {"gap": {"unit": "nats", "values": [1.0], "mean": 1.0}}}, "metric gap is"),
+        ({"metrics": {"gap": {**GAP, "values": []}}}, "metric gap is .*; valid: a unit, values"),
+        ({"metrics": {"gap": {**GAP, "values": ["1"]}}}, "metric gap is .*; valid: a unit"),
+        ({"metrics": {"gap": {**GAP, "interval": [0.1]}}}, "metric gap is .*; valid: a unit"),
+        ({"metrics": {"gap": {**GAP, "mean": None}}}, "metric gap is .*; valid: a unit"),
+        ({"metrics": {"gap": {**GAP, "unit": 3}}}, "metric gap is .*; valid: a unit"),
+        ({"seeds": (0, 1)}, r"seeds is \(0, 1\); valid: a list of integers"),
+        ({"seeds": ["0"]}, "seeds is .*; valid: a list of integers"),
+        ({"seeds": 3}, "seeds is 3; valid: a list of integers"),
+        ({"command": ["python"]}, "command is .*; valid: a text"),
+        ({"command": ""}, "command is ''; valid: a text"),
+        ({"chapter": None}, "chapter is None; valid: a text"),
         ({"provenance": {}}, "provenance lacks code, device, versions, wall_seconds"),
+        ({"provenance": {**WHERE, "device": 3}}, "provenance has 3 as device"),
+        ({"provenance": {**WHERE, "wall_seconds": "3"}}, "provenance has '3' as wall_seconds"),
+        ({"provenance": {**WHERE, "code": {"bounds": 3}}}, "provenance has .* as code"),
+        ({"provenance": {**WHERE, "carried": [{"why": "so"}]}}, "in carried; valid: date and why"),
         ({"arrays": {"curve": [float("nan")]}}, "can not be written as JSON"),
     ],
 )
@@ -102,6 +122,69 @@ def test_foreign_fields_are_refused(tmp_path, change, message):
     path.write_text(json.dumps({**content, "checksum": runs._checksum(content)}))
     with pytest.raises(ValueError, match=message):
         runs.read("toy-run", tmp_path)
+
+
+def test_an_error_names_the_file(tmp_path):
+    path = runs.write(record(), tmp_path)
+    path.rename(tmp_path / "other.json")
+    with pytest.raises(ValueError, match="other.json holds the record toy-run; valid"):
+        runs.read("other", tmp_path)
+    content = json.loads((tmp_path / "other.json").read_text()) | {"seeds": 3}
+    del content["checksum"]
+    content["checksum"] = runs._checksum(content)
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="other.json: seeds is 3"):
+        runs.read("other", tmp_path)
+
+
+def test_a_commit_is_dirty_with_changed_or_foreign_files(tmp_path):
+    def git(*words):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit():
+        runs._commit.cache_clear()
+        return runs._commit(tmp_path)
+
+    try:
+        assert commit() is None
+        git("init")
+        (tmp_path / "code.py").write_text("ONE = 1\n")
+        git("add", "code.py")
+        git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "first")
+        clean = commit()
+        assert re.fullmatch("[0-9a-f]{12}", clean)
+        (tmp_path / "beside.py").write_text("TWO = 2\n")
+        assert commit() == f"{clean}-dirty"
+        (tmp_path / "beside.py").unlink()
+        (tmp_path / "code.py").write_text("ONE = 2\n")
+        assert runs._commit(tmp_path) == f"{clean}-dirty"  # remembered from before
+        assert commit() == f"{clean}-dirty"
+        (tmp_path / "code.py").write_text("ONE = 1\n")
+        assert commit() == clean
+    finally:
+        runs._commit.cache_clear()
+
+
+def test_a_record_that_still_holds_is_carried_with_its_reason():
+    with pytest.raises(ValueError, match="toy-run fits the code"):
+        runs.carried(record(), "a function moved")
+    old = record()
+    old.provenance["code"]["bounds"] = "0" * 64
+    with pytest.raises(ValueError, match="^why is ' '"):
+        runs.carried(old, " ")
+    once = runs.carried(old, "a function moved")
+    assert runs.stale(once) == [] and runs.stale(old) == ["bounds"]
+    (line,) = once.provenance["carried"]
+    assert line["why"] == "a function moved" and re.fullmatch(r"\d{4}-\d\d-\d\d", line["date"])
+    once.provenance["code"]["bounds"] = "1" * 64
+    twice = runs.carried(once, "it moved back")
+    assert [line["why"] for line in twice.provenance["carried"]] == [
+        "a function moved", "it moved back"
+    ]  # fmt: skip
+    assert (twice.metrics, twice.arrays) == (old.metrics, old.arrays)
+    old.provenance["code"]["gone"] = "0" * 64
+    with pytest.raises(ValueError, match="module gone is not in mlcpc"):
+        runs.carried(old, "a function moved")
 
 
 def test_a_missing_record_lists_those_there_are(tmp_path):
@@ -335,6 +418,25 @@ def test_sweep_refuses_the_work_of_other_settings(tmp_path):
     runs.sweep(CELLS, square, tmp_path / "partial", {"a": 1})
     with pytest.raises(ValueError, match="holds another run"):
         runs.sweep(CELLS, square, tmp_path / "partial", {"a": 2})
+
+
+def test_sweep_refuses_a_damaged_line_and_forgets_a_half_one(tmp_path):
+    cells, scratch, seen = [{"n": n} for n in range(3)], tmp_path / "run.partial", []
+
+    def work(cell):
+        seen.append(cell["n"])
+        return {"square": cell["n"] ** 2}
+
+    runs.sweep(cells, work, scratch, {})
+    whole = scratch.read_text()
+    scratch.write_text(whole[:-5])  # killed while it wrote the last line
+    seen.clear()
+    assert runs.sweep(cells, work, scratch, {})[2] == {"square": 4} and seen == [2]
+    for damaged in (whole.replace('"square": 1', '"square": 7'), whole.replace('"cell"', "", 1)):
+        scratch.write_text(damaged)
+        with pytest.raises(ValueError, match="run.partial, line [23], does not fit its checksum"):
+            runs.sweep(cells, work, scratch, {})
+        assert scratch.read_text() == damaged
 
 
 def test_sweep_survives_a_kill(tmp_path):

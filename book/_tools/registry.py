@@ -41,7 +41,29 @@ def size(array: object) -> str:
 
 def state(record) -> str:
     changed = runs.stale(record)
-    return f"stale: {', '.join(map(code, changed))}" if changed else "fits the code"
+    if changed:
+        return f"stale: {', '.join(map(code, changed))}"
+    return "carried to this code" if record.provenance.get("carried") else "fits the code"
+
+
+def at_commit(commit: str | None) -> str:
+    """Which code the command runs, as far as the record knows."""
+    if not commit:
+        return "At a commit that the record does not know:"
+    if commit.endswith("-dirty"):
+        return (
+            f"Near commit {code(commit.removesuffix('-dirty'))}: when the run began, some files "
+            "were not those of the commit."
+        )
+    return f"At commit {code(commit)}:"
+
+
+def placeholder(command: str) -> list[str]:
+    """What a word of the command stands for that no other machine has."""
+    if "ENVIRONMENT" not in command:
+        return []
+    return ["`ENVIRONMENT` is a folder with the other package in an environment of its own, "
+            f"see the head of {code(command.split()[1])}.", ""]
 
 
 def readers() -> dict[str, list[str]]:
@@ -92,8 +114,8 @@ def page(record, pages: dict[str, list[str]]) -> str:
         f'The record itself: <a href="../../_static/records/{record.name}.json">'
         f"{record.name}.json</a>. [All records](../records.md).", "",
         "## Make it again", "",
-        f"At commit {code(where.get('commit') or 'unknown')}:", "",
-        "```sh", record.command, "```", "",
+        at_commit(where.get("commit")), "",
+        "```sh", record.command, "```", "", *placeholder(record.command),
         f"It took {where['wall_seconds'] / 60:.1f} minutes of work on {where['device']}.", "",
         "## Configuration", "",
         table(["Setting", "Value"],
@@ -122,6 +144,8 @@ def provenance_rows(record, changed: list[str]) -> list[list[str]]:
         *[[f"Code: {code(name)}",
            code(digest[:12]) + (", changed since" if name in changed else "")]
           for name, digest in sorted(where["code"].items())],
+        *[[f"Carried to newer code on {line['date']}", line["why"]]
+          for line in where.get("carried", [])],
         *[[f"Array: {code(name)}", size(array)] for name, array in sorted(record.arrays.items())],
     ]
 
@@ -135,6 +159,8 @@ def listing(records: list, pages: dict[str, list[str]]) -> str:
         "A record says what was run, on what, and what came out. "
         "This page is made from the records at every build.", "",
         f"Records: {len(records)}. Stale, since their code has changed after them: {old}.", "",
+        "A record is carried to newer code where a change of the code touches no number; "
+        "its page says which change.", "",
         table(COLUMNS, [row(record, pages) for record in records], "records"), "",
     ])
 

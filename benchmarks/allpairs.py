@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from mlcpc import allpairs, bounds, runs
 
 MODULES = ["allpairs", "bounds.ceiling", "bounds.cpc", "bounds.ml_cpc", "bounds.split"]
+MODULES += ["benchmarks/allpairs.benchmark", "benchmarks/allpairs.measure"]
 WIDTH, TEMPERATURE = 128, 0.1
 SIZES = (256, 1024, 4096, 8192, 16384, 65536)
 SHAPES = ((1024, 256), (512, 512), (2048, 256), (1024, 1024), (512, 4096))

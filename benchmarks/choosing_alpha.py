@@ -26,6 +26,7 @@ CODE = [
     "estimation.warnings",
     "problems.staircase",
     "critics.Separable",
+    "benchmarks/choosing_alpha.sweep",
     *(f"bounds.{name}" for name in ("split", "cpc", "ml_cpc", "alpha_min")),
 ]
 

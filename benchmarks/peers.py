@@ -439,7 +439,8 @@ def make(options: argparse.Namespace) -> None:
     names = [name for name in beyond if not options.problems or name in options.problems]
     if not names:
         raise ValueError(f"problems is {options.problems}; valid: {', '.join(beyond)}")
-    code = runs.code_hash(["problems.beyond_gaussian", *_used_by(options.package)])
+    script = [f"benchmarks/peers.{name}" for name in ("PACKAGES", "answer", "draw")]
+    code = runs.code_hash(["problems.beyond_gaussian", *script, *_used_by(options.package)])
     folder = runs.results() / ".peers"
     paths = {seed: folder / f"samples-{options.count}-{seed}.npz" for seed in options.seeds}
     digests = {seed: draw(options.count, seed, path) for seed, path in paths.items()}

@@ -16,7 +16,7 @@ from mlcpc import __main__ as commands
 from mlcpc import consistency, images, runs
 
 CODE = ["consistency", "estimation._Values", "critics.Separable", "bounds", "images.ImageSet"]
-CODE += ["problems.SameClassImages"]
+CODE += ["problems.SameClassImages", "benchmarks/self_consistency.write"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from mlcpc import critics, estimation, problems, runs
 MODULES = ["critics.build", "estimation.staircase", "problems.staircase"] + [
     f"bounds.{name}" for name in ("cpc", "ml_cpc", "split")
 ]
+MODULES += [f"benchmarks/staircase.{name}" for name in ("in_own_processes", "child", "gigaflops")]
 
 
 # ---------------------------------------------------------------------------------------------

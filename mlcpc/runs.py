@@ -182,15 +182,17 @@ def code_hash(names: Iterable[str]) -> dict[str, str]:
     ``bounds`` is a whole module; ``bounds.ml_cpc`` is a function with all that it uses in its
     module, so that what is written beside it later makes no record stale. Docstrings, comments and
     blank lines do not count either: better words make no record stale.
+    ``benchmarks/allpairs.measure`` is a function of a script that stands beside the package.
 
     Raises:
-        ValueError: a module that this package does not have, or a name that its module lacks.
+        ValueError: a module that is neither in the package nor beside it, or a name that its
+            module lacks.
     """
     _commit(PACKAGE)  # remembered: while a long run works, others may commit
     hashes = {}
     for name in sorted(names):
         module, _, member = name.partition(".")
-        path = PACKAGE / f"{module}.py"
+        path = (PACKAGE.parent if "/" in module else PACKAGE) / f"{module}.py"
         if not path.is_file():
             raise ValueError(f"module {module} is not in mlcpc; valid: {', '.join(_modules())}")
         source = path.read_text()

@@ -262,7 +262,14 @@ def test_a_function_is_hashed_with_all_that_it_uses(tmp_path, monkeypatch, old, 
     assert runs.code_hash(["toy"])["toy"] != before["toy.used"]
     (tmp_path / "toy.py").write_text(TOY.replace("def helper(x)", "def helper(x: beside)"))
     assert "def beside" not in runs._with_all_it_uses((tmp_path / "toy.py").read_text(), "toy.used")
-    with pytest.raises(ValueError, match="gone is not in mlcpc.toy; valid: OTHER, SCALE, beside"):
+    (tmp_path / "toy.py").write_text("ONE = 1\n")
+    monkeypatch.setattr(runs, "PACKAGE", tmp_path / "mlcpc")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/toy.py").write_text(TOY)
+    (beside,) = runs.code_hash(["benchmarks/toy.used"]).values()
+    assert beside == before["toy.used"]
+    monkeypatch.setattr(runs, "PACKAGE", tmp_path)
+    with pytest.raises(ValueError, match="gone is not in mlcpc.toy; valid: ONE"):
         runs.code_hash(["toy.gone"])
 
 

@@ -97,6 +97,14 @@ def test_values_are_written_as_commands_read_them(value, text):
         ({"grid": {"length": []}}, r"the axis length is \[\]; valid: a list of values"),
         ({"name": "small-{width}"}, "name asks for 'width', which is no axis; valid: length"),
         ({"name": "small"}, "two runs would be named small"),
+        ({"name": "Small-{length}"}, "name gives 'Small-short'; valid: lower case letters"),
+        ({"name": "{length}/.."}, "name gives 'short/..'; valid: lower case letters"),
+        ({"command": "train"}, "command is 'train'; valid: boundary, staircase, pretrain, distill"),
+        ({"grid": {}}, "grid is {}; valid: axes with their values"),
+        ({"grid": None}, "grid is None; valid: axes with their values"),
+        ({"grid": {"length": {}}}, r"the axis length is {}; valid: a list of values"),
+        ({"grid": {"length": {"short": 3}}}, "short of the axis length is 3; valid: options"),
+        ({"settings": [3]}, r"settings is \[3\]; valid: options with their values"),
     ],
 )
 def test_mistakes_in_the_file_are_named(tmp_path, change, message):
@@ -104,6 +112,32 @@ def test_mistakes_in_the_file_are_named(tmp_path, change, message):
     given = {key: value for key, value in given.items() if value is not ...}
     with pytest.raises(sweeps.Refusal, match=f"sweep small: .*{message}"):
         read(tmp_path, {"small": given})
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "sweeps.yaml holds None; valid: sweeps by their names"),
+        ("[1, 2]", r"sweeps.yaml holds \[1, 2\]; valid"),
+        ("small: 3", "sweep small is 3; valid: command, grid, name, settings"),
+        ("small: {a: [}", "sweeps.yaml is not YAML: .* line 1"),
+        ("one: {name: a}\none: {name: b}", "sweeps.yaml: one stands twice"),
+        ("one: {name: a, name: b}", "sweeps.yaml: name stands twice"),
+    ],
+)
+def test_what_is_no_file_of_sweeps_is_refused(tmp_path, text, message):
+    (tmp_path / "sweeps.yaml").write_text(text)
+    with pytest.raises(sweeps.Refusal, match=message):
+        sweeps.read(tmp_path / "sweeps.yaml", tmp_path)
+    with pytest.raises(sweeps.Refusal, match="no file .*gone.yaml; valid: a file of sweeps"):
+        sweeps.read(tmp_path / "gone.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"config": {"steps"', "[]", "{}", '{"config": 3}'])
+def test_a_damaged_record_is_no_done_run(tmp_path, content):
+    (tmp_path / "small-short.json").write_text(content)
+    with pytest.raises(sweeps.Refusal, match="small-short.json is not a whole record; remove it"):
+        read(tmp_path, SMALL)
 
 
 def test_a_record_of_other_settings_is_refused(tmp_path):
@@ -122,7 +156,7 @@ def test_a_record_of_other_settings_is_refused(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """As much of the project as a sweep needs, with a results folder of its own."""
-    for path in ("workflow", "book/_tools", "book/_ext"):
+    for path in ("workflow", "profiles", "book/_tools", "book/_ext"):
         shutil.copytree(ROOT / path, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", tmp_path)
     (tmp_path / "mlcpc").symlink_to(ROOT / "mlcpc")
@@ -133,9 +167,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def line(*arguments, profile="local"):
-    return [sys.executable, "-m", "snakemake", *arguments, "--workflow-profile",
-            f"workflow/profiles/{profile}"]  # fmt: skip
+def line(*arguments, profile=None):
+    """Snakemake's command; without a profile it takes profiles/default."""
+    chosen = ["--workflow-profile", f"profiles/{profile}"] if profile else []
+    return [sys.executable, "-m", "snakemake", *arguments, *chosen]
 
 
 def finished(folder, *arguments, **options):
@@ -146,7 +181,7 @@ def finished(folder, *arguments, **options):
     return process.returncode, said
 
 
-SWEEP = ("sweep_small", "--cores", "2", "--config", "sweeps=small.yaml")
+SWEEP = ("sweep_small", "--config", "sweeps=small.yaml")
 
 
 def test_a_killed_sweep_is_finished_by_the_same_command(folder):
@@ -184,6 +219,12 @@ def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(folder):
     ]  # fmt: skip
     code, said = finished(folder, *SWEEP, "--dry-run")
     assert code == 0 and re.search(r"^run_small +1$", said, re.MULTILINE)
+
+
+def test_a_sweep_that_is_not_there_is_named(folder):
+    code, said = finished(folder, "sweep_smal", "--config", "sweeps=small.yaml")
+    assert code == 1 and "no sweep sweep_smal; valid: sweep_small" in said, said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("profile", ["slurm", "kubernetes"])

@@ -9,10 +9,22 @@ from pathlib import Path
 import yaml
 
 KEYS = {"command", "settings", "grid", "name"}
+COMMANDS = ("boundary", "staircase", "pretrain", "distill")
 
 
 class Refusal(Exception):
     """A mistake in the file of sweeps, told in one message."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings name nothing twice; PyYAML would silently take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {str(key) for key in keys if keys.count(key) > 1}
+        if twice:
+            raise Refusal(f"{node.start_mark.name}: {', '.join(sorted(twice))} stands twice")
+        return super().construct_mapping(node, deep)
 
 
 def fitting(text: str) -> str:
@@ -23,8 +35,14 @@ def fitting(text: str) -> str:
 def points(grid: dict, sweep: str) -> list[tuple[dict, dict]]:
     """(labels of the axes, options) of each point of a grid, in the order of the file."""
     axes = []
+    if not (isinstance(grid, dict) and grid):
+        raise Refusal(f"sweep {sweep}: grid is {grid!r}; valid: axes with their values")
     for axis, values in grid.items():
-        if isinstance(values, dict):
+        if isinstance(values, dict) and values:
+            for label, options in values.items():
+                if not isinstance(options, dict):
+                    raise Refusal(f"sweep {sweep}: {label} of the axis {axis} is {options!r}; "
+                                  "valid: options with their values")
             axes.append([({axis: label}, options) for label, options in values.items()])
         elif isinstance(values, list) and values:
             axes.append([({axis: str(value)}, {axis: value}) for value in values])
@@ -65,7 +83,11 @@ def other_settings(path: Path, options: dict) -> str:
 
     Options that say how to run, not what, such as the device, are in no configuration.
     """
-    config = json.loads(path.read_text())["config"]
+    try:
+        config = json.loads(path.read_text())["config"]
+        config.items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Refusal(f"{path} is not a whole record; remove it to make it again") from None
     return "; ".join(f"{key} is {config[key]!r} there, {value!r} here"
                      for key, value in options.items() if config.get(key, value) != value)
 
@@ -74,22 +96,36 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
     """Sweep -> name of a record -> arguments of the command that makes it.
 
     Raises:
-        Refusal: unknown or missing keys, two runs of one name, a record of other settings.
+        Refusal: no such file, or not one of sweeps; unknown or missing keys, an unknown command, a
+            name that no record can have, two runs of one name, a record of other settings or a
+            damaged one.
     """
     found, taken = {}, set()
-    for sweep, given in yaml.safe_load(path.read_text()).items():
+    for sweep, given in _content(path).items():
+        if not isinstance(given, dict):
+            raise Refusal(f"sweep {sweep} is {given!r}; valid: {', '.join(sorted(KEYS))}")
         unknown, missing = set(given) - KEYS, {"command", "grid", "name"} - set(given)
         if unknown or missing:
             raise Refusal(f"sweep {sweep}: unknown keys {sorted(unknown)}, missing keys "
                           f"{sorted(missing)}; valid: {', '.join(sorted(KEYS))}")
+        if given["command"] not in COMMANDS:
+            raise Refusal(f"sweep {sweep}: command is {given['command']!r}; "
+                          f"valid: {', '.join(COMMANDS)}")
+        settings = given.get("settings", {})
+        if not isinstance(settings, dict):
+            raise Refusal(f"sweep {sweep}: settings is {settings!r}; "
+                          "valid: options with their values")
         found[sweep] = {}
         for labels, options in points(given["grid"], sweep):
-            options = {**given.get("settings", {}), **options}
+            options = {**settings, **options}
             try:
-                name = given["name"].format_map({k: fitting(v) for k, v in labels.items()})
+                name = str(given["name"]).format_map({k: fitting(v) for k, v in labels.items()})
             except KeyError as error:
                 raise Refusal(f"sweep {sweep}: name asks for {error}, which is no axis; "
                               f"valid: {', '.join(labels)}") from None
+            if not re.fullmatch("[a-z0-9-]*[a-z0-9][a-z0-9-]*", name):
+                raise Refusal(f"sweep {sweep}: name gives {name!r}; "
+                              "valid: lower case letters, digits and hyphens")
             if name in taken:
                 raise Refusal(f"sweep {sweep}: two runs would be named {name}")
             taken.add(name)
@@ -99,3 +135,16 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
                               "Give the sweep another name, or remove the record")
             found[sweep][name] = command(given["command"], options, name)
     return found
+
+
+def _content(path: Path) -> dict:
+    try:
+        with path.open() as file:
+            content = yaml.load(file, _Loader)
+    except FileNotFoundError:
+        raise Refusal(f"no file {path}; valid: a file of sweeps, or none") from None
+    except yaml.YAMLError as error:
+        raise Refusal(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not (isinstance(content, dict) and content):
+        raise Refusal(f"{path} holds {content!r}; valid: sweeps by their names")
+    return content

@@ -31,7 +31,8 @@ def chosen(notebook: str) -> str:
 def command(profile: str, name: str) -> list[str]:
     """Snakemake's command line."""
     line = [
-        sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--keep-going",
+        sys.executable, "-m", "snakemake", "--workflow-profile", "none",
+        "--nolock", "--rerun-incomplete", "--keep-going",
         "--cores", str(max(SLOTS, os.cpu_count() or 1)), "--resources", f"notebooks={SLOTS}",
         "--config", f"profile={profile}", f"notebook={name}", "sweeps=none",
     ]

@@ -19,7 +19,7 @@ INPUTS = {name: dependencies.inputs(name) for name in NAMES}
 CHAPTERS = expand("book/chapters/{name}.ipynb", name=NAMES)
 RECORDS = sorted(map(str, project.RESULTS.glob("*.json")))
 PUBLISHED = str(project.RESULTS / "paper.csv")
-MODULES = sorted(map(str, project.PACKAGE.glob("*.py")))
+MODULES = sorted(map(str, [*project.PACKAGE.glob("*.py"), *Path("benchmarks").glob("*.py")]))
 SHARED = ["requirements.lock", "book/_tools/project.py"]
 PAGES = ["_config.yml", "_toc.yml", *sorted(map(str, [
     *Path("book").glob("*.md"), *Path("book").glob("*.bib"),
@@ -55,7 +55,7 @@ rule ledger:
     shell: "{PYTHON} book/_tools/ledger.py"
 
 
-# Whether a record is stale depends on every module.
+# Whether a record is stale depends on every module, and on the scripts beside them.
 rule registry:
     input:
         RECORDS, MODULES, SHARED, expand("notebooks/{name}.md", name=NAMES),
@@ -66,7 +66,7 @@ rule registry:
 
 rule paper:
     input:
-        RECORDS, PUBLISHED, SHARED, "mlcpc/runs.py",
+        RECORDS, PUBLISHED, SHARED, MODULES,
         "book/_tools/registry.py", "book/_tools/paper.py",
     output: "book/generated/paper.md"
     shell: "{PYTHON} book/_tools/paper.py"

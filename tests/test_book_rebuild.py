@@ -36,8 +36,9 @@ def test_no_change_runs_nothing(project):
 CHANGES = {
     "notebook": ("notebooks/02_second.md", "value", "number",
                  {SECOND, "ledger", "registry", "site"}),
-    "module": ("mlcpc/other.py", "3", "4", {SECOND, "ledger", "registry", "site"}),
-    "module of a module": ("mlcpc/base.py", "1", "2", {FIRST, "ledger", "registry", "site"}),
+    "module": ("mlcpc/other.py", "3", "4", {SECOND, "ledger", "registry", "paper", "site"}),
+    "module of a module": ("mlcpc/base.py", "1", "2",
+                           {FIRST, "ledger", "registry", "paper", "site"}),
     "record": ("results/used.json", "40", "41",
                {FIRST, "ledger", "registry", "paper", "site"}),
     "record no page reads": ("results/unused.json", "50", "51", {"registry", "paper", "site"}),

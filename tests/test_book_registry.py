@@ -182,6 +182,16 @@ def test_every_published_number_is_on_the_page(real):
     )
 
 
+def test_the_paper_page_says_how_far_a_record_can_be_trusted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path / "results"))
+    name = "staircase-gaussian-joint"
+    for stale, said in ((False, "fits the code"), (True, "stale: `bounds.ml_cpc`")):
+        runs.write(record(name, stale=stale))
+        text = paper.page({"bias cpc:1 at 2, joint": published(-0.17)})
+        assert f"Ours: [{name}](records/{name}.md), profile `quick`, {said}. Toler" in text
+
+
 def test_a_number_that_no_group_is_for_is_refused(real):
     with pytest.raises(Refusal, match="'accuracy of a cat' belongs to 0 groups"):
         paper.page({"accuracy of a cat": published(0.5)})

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from project import PAPER, RESULTS, Refusal, main, replacing
-from registry import code, number, table
+from registry import code, number, state, table
 
 from mlcpc import runs
 
@@ -57,15 +57,15 @@ GROUPS = (
 
 def judged(name: str, theirs, group: Group) -> tuple[list[str], str]:
     """A row of the table, and the verdict that it holds."""
-    ours, found = None, re.fullmatch(group.pattern, name).groupdict().get("metric")
+    answer, found = None, re.fullmatch(group.pattern, name).groupdict().get("metric")
     if group.record and (RESULTS / f"{group.record}.json").is_file():
-        ours = runs.read(group.record).metrics.get(found)
-    verdict, by = runs.verdict(theirs, ours, group.tolerance)
+        answer = runs.read(group.record).metrics.get(found)
+    verdict, by = runs.verdict(theirs, answer, group.tolerance)
     shown = "none"
-    if ours is not None:
-        shown = number(ours["mean"])
-        if ours["interval"]:
-            shown += f" [{', '.join(map(number, ours['interval']))}]"
+    if answer is not None:
+        shown = number(answer["mean"])
+        if answer["interval"]:
+            shown += f" [{', '.join(map(number, answer['interval']))}]"
     said = f"{verdict} {by}".strip()
     return [code(name), f"{theirs.value:g} {theirs.unit}, {theirs.kind}", shown, said,
             theirs.note or " "], verdict
@@ -80,16 +80,22 @@ def reason(group: Group) -> str:
     return "The record has no such number: the curve diverged or was left out."
 
 
+def ours(name: str) -> str:
+    """Our record, with its profile and state, since neither shows in its numbers."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return code(name)
+    record = runs.read(name)
+    return f"[{name}](records/{name}.md), profile {code(record.profile)}, {state(record)}"
+
+
 def section(group: Group, numbers: dict) -> tuple[str, Counter]:
     rows, verdicts = zip(*(judged(name, each, group) for name, each in numbers.items()),
                          strict=True)
     counts = Counter(verdicts)
     lines = [f"## {group.title}", ""]
     if group.record:
-        stands = (RESULTS / f"{group.record}.json").is_file()
-        link = f"[{group.record}](records/{group.record}.md)" if stands else f"`{group.record}`"
         lines += [f"Source: {'; '.join(sorted({each.source for each in numbers.values()}))}. "
-                  f"Ours: {link}. Tolerated: {group.tolerance}. {group.why}", ""]
+                  f"Ours: {ours(group.record)}. Tolerated: {group.tolerance}. {group.why}", ""]
     if counts["not attempted"]:
         lines += [f"Not attempted: {reason(group)}", ""]
     head = ["Number", "Published", "Ours, mean and interval", "Verdict", "Note"]

@@ -284,6 +284,9 @@ def _pretrain(options: argparse.Namespace) -> None:
         found |= pretraining.floors(config, train, test)
         _print_probes(found)
         command = _full_command("pretrain", config, options)
+        if (ranks := accelerator.num_processes) > 1:
+            launcher = f"torchrun --standalone --nproc_per_node {ranks} -m"
+            command = command.replace("python -m", launcher, 1)
         data = _hashes(train, test)
         record = pretraining.record(config, done, found, name, command, code, data)
         print(f"wrote {runs.write(record)}")

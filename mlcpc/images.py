@@ -760,8 +760,9 @@ class ViewConfig:
         crop_low: least share of the area that a crop keeps; 1 crops nothing.
         crop_high: largest share.
         flip: chance of a horizontal flip.
-        jitter: strength of brightness, contrast and saturation; hue has a quarter of it.
-        jitter_chance: chance that an image is jittered, colour images alone.
+        jitter: strength of brightness and contrast; in colour images also of saturation, and a
+            quarter of it of hue.
+        jitter_chance: chance that an image is jittered.
         grayscale: chance that an image loses its colour, colour images alone.
 
     Raises:
@@ -903,9 +904,12 @@ def _augmentation(config: ViewConfig, colour: bool, size: tuple[int, int]) -> to
     # as fast on a CPU, but hundreds of small launches on a GPU.
     area = (config.crop_low, config.crop_high)
     steps = [kornia.RandomResizedCrop(size, scale=area, cropping_mode="resample")]
+    # Grey images are jittered too. Two crops of one image are about equally bright, and an encoder
+    # that sees only how bright they are would tell most images apart.
+    strength = [config.jitter] * 2
+    strength += [config.jitter, config.jitter / 4] if colour else [0.0, 0.0]
+    steps.append(kornia.ColorJitter(*strength, p=config.jitter_chance))
     if colour:
-        strength = [config.jitter] * 3 + [config.jitter / 4]
-        steps.append(kornia.ColorJitter(*strength, p=config.jitter_chance))
         steps.append(kornia.RandomGrayscale(p=config.grayscale))
     steps.append(kornia.RandomHorizontalFlip(p=config.flip))
     return torch.nn.Sequential(*steps)

@@ -53,6 +53,7 @@ class PretrainConfig:
             are shuffled among them, as on so many devices.
         crop_low: least share of an image's area that a view keeps.
         flip: chance of a horizontal flip; 0 for digits.
+        jitter: strength of the changes of brightness and contrast, and of colour.
         batch: images of a step, over all devices.
         epochs: passes through the images.
         learning_rate: of stochastic gradient descent, falling as a half cosine to zero, per epoch.
@@ -84,6 +85,7 @@ class PretrainConfig:
     norm_groups: int = 1
     crop_low: float = 0.2
     flip: float = 0.5
+    jitter: float = 0.4
     batch: int = 256
     epochs: int = 20
     learning_rate: float = 0.06
@@ -136,7 +138,7 @@ class PretrainConfig:
         return self.queue + 1 if self.negatives == "queue" else self.batch
 
     def views(self) -> images.ViewConfig:
-        return images.ViewConfig(crop_low=self.crop_low, flip=self.flip)
+        return images.ViewConfig(crop_low=self.crop_low, flip=self.flip, jitter=self.jitter)
 
 
 def alpha_at(config: PretrainConfig, epoch: int) -> float:

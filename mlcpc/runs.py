@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 SCHEMA = 1
 PROFILES = ("quick", "full")
@@ -152,7 +153,7 @@ def metric(values: Iterable[float], unit: str) -> dict:
 
 
 def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = None) -> dict:
-    """Where a number comes from: device, versions, commit, code and data hashes, seconds.
+    """Where a number comes from: device, processes, versions, commit, hashes, seconds.
 
     Args:
         code: :func:`code_hash` of the modules used, taken when the run starts: a file may be
@@ -164,6 +165,7 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
     return {
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": dist.get_world_size() if dist.is_initialized() else 1,
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("torch", "numpy")},

@@ -704,14 +704,25 @@ def test_a_crop_keeps_the_share_of_the_area_that_was_asked_for():
     assert (widths[0.81] - 0.9).abs().mean() < 0.1
 
 
-def test_colour_alone_is_jittered():
+def test_brightness_and_contrast_of_each_view_are_its_own():
     jitter = {**PLAIN, "jitter_chance": 1.0, "grayscale": 0.0}
-    for channels, changed in ((1, False), (3, True)):
+    for channels in (1, 2, 3):
         shown = pixels(4, channels, size=8)
         half = torch.full((channels,), 0.5)
         still = images.normalise(shown, half, half / 2)
-        (view, _) = views(shown, **jitter)
-        assert torch.allclose(view, still, atol=1e-4) is not changed
+        first, second = views(shown, **jitter)
+        for one, other in ((first, still), (second, still), (first, second)):
+            assert ((one - other).abs().amax(dim=(1, 2, 3)) > 0.01).all()
+    # A grey image keeps its order of dark and light, but not how bright it is.
+    ramp = torch.arange(64, 192, dtype=torch.uint8).view(1, 1, 8, 16).expand(32, -1, -1, -1)
+    (view, _) = views(ramp, **jitter)
+    assert (view.flatten(1).diff(dim=1) >= 0).all()
+    assert view.flatten(1).mean(dim=1).std() > 0.1
+    assert torch.equal(*views(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), **jitter))
+
+
+def test_what_can_be_left_out_of_a_view():
+    jitter = {**PLAIN, "jitter_chance": 1.0, "grayscale": 0.0}
     grey, _ = views(pixels(4, 3, size=8), **{**PLAIN, "grayscale": 1.0})
     assert torch.allclose(grey[:, 0], grey[:, 1], atol=1e-5)
     calm, _ = views(pixels(4, 3, size=8), **{**jitter, "jitter": 0.0})

@@ -137,6 +137,7 @@ def provenance_rows(record, changed: list[str]) -> list[list[str]]:
     where = record.provenance
     return [
         ["Device", where["device"]], ["Threads", str(where.get("threads", "unknown"))],
+        *([["Processes", str(where["processes"])]] if where.get("processes", 1) > 1 else []),
         ["Made on", where.get("date") or "unknown"], ["Commit", code(where.get("commit"))],
         *[[f"Version of {name}", code(each)] for name, each in sorted(where["versions"].items())],
         *[[f"Data: {name}", code(digest[:12])] for name, digest in

@@ -839,7 +839,8 @@ def _commit(folder: Path) -> str | None:
         return answer.stdout.strip() if answer.returncode == 0 else None
 
     commit = git("rev-parse", "--short=12", "HEAD")
-    if not commit:
+    # An installed package may lie inside a repository that is not its own.
+    if not commit or not git("ls-files", "--error-unmatch", "runs.py"):
         return None
     return f"{commit}-dirty" if git("status", "--porcelain") else commit
 

@@ -148,18 +148,20 @@ def test_a_commit_is_dirty_with_changed_or_foreign_files(tmp_path):
     try:
         assert commit() is None
         git("init")
-        (tmp_path / "code.py").write_text("ONE = 1\n")
-        git("add", "code.py")
+        (tmp_path / "runs.py").write_text("ONE = 1\n")
+        git("-c", "user.name=n", "-c", "user.email=e", "commit", "--allow-empty", "-m", "none")
+        assert commit() is None  # the folder's repository does not hold the package
+        git("add", "runs.py")
         git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "first")
         clean = commit()
         assert re.fullmatch("[0-9a-f]{12}", clean)
         (tmp_path / "beside.py").write_text("TWO = 2\n")
         assert commit() == f"{clean}-dirty"
         (tmp_path / "beside.py").unlink()
-        (tmp_path / "code.py").write_text("ONE = 2\n")
+        (tmp_path / "runs.py").write_text("ONE = 2\n")
         assert runs._commit(tmp_path) == f"{clean}-dirty"  # remembered from before
         assert commit() == f"{clean}-dirty"
-        (tmp_path / "code.py").write_text("ONE = 1\n")
+        (tmp_path / "runs.py").write_text("ONE = 1\n")
         assert commit() == clean
     finally:
         runs._commit.cache_clear()

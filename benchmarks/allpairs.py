@@ -28,8 +28,7 @@ import torch.nn.functional as F
 
 from mlcpc import allpairs, bounds, runs
 
-MODULES = ["allpairs", "bounds.ceiling", "bounds.cpc", "bounds.ml_cpc", "bounds.split"]
-MODULES += ["benchmarks/allpairs.benchmark", "benchmarks/allpairs.measure"]
+CODE = [f"benchmarks/allpairs.{name}" for name in ("benchmark", "measure", "ratios")]
 WIDTH, TEMPERATURE = 128, 0.1
 SIZES = (256, 1024, 4096, 8192, 16384, 65536)
 SHAPES = ((1024, 256), (512, 512), (2048, 256), (1024, 1024), (512, 4096))
@@ -468,7 +467,7 @@ def main() -> None:
     elif arguments.tune:
         tune(arguments.threads, arguments.rounds)
     else:
-        start, code = time.perf_counter(), runs.code_hash(MODULES)
+        start, code = time.perf_counter(), runs.code_hash(CODE)
         torch.set_num_threads(arguments.threads)  # for the record: the processes set their own
         table = benchmark(arguments.sizes, arguments.only, arguments.rounds, arguments.threads)
         show(table, arguments.sizes)

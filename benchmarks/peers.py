@@ -439,8 +439,9 @@ def make(options: argparse.Namespace) -> None:
     names = [name for name in beyond if not options.problems or name in options.problems]
     if not names:
         raise ValueError(f"problems is {options.problems}; valid: {', '.join(beyond)}")
-    script = [f"benchmarks/peers.{name}" for name in ("PACKAGES", "answer", "draw")]
-    code = runs.code_hash(["problems.beyond_gaussian", *script, *_used_by(options.package)])
+    uses = [f"benchmarks/peers.{name}" for name in ("PACKAGES", "answer", "draw", "metrics")]
+    uses += ["estimation.estimate", "runs.metric"] if options.package == "mlcpc" else []
+    code = runs.code_hash(uses)
     folder = runs.results() / ".peers"
     paths = {seed: folder / f"samples-{options.count}-{seed}.npz" for seed in options.seeds}
     digests = {seed: draw(options.count, seed, path) for seed, path in paths.items()}
@@ -500,22 +501,6 @@ def make(options: argparse.Namespace) -> None:
         provenance=provenance | {"versions": worker.hello, "threads": 1},
     )  # fmt: skip
     print(f"wrote {runs.write(record)}")
-
-
-def _used_by(package: str) -> list[str]:
-    """Our code that the numbers of a package depend on, besides the problems."""
-    if package != "mlcpc":
-        return []
-    from mlcpc import critics, estimation
-
-    config = estimation.EstimateConfig()
-    names = (estimation.Estimator.parse(each).bound for each in (config.estimator, _MULTI))
-    used = sorted({estimation.FUNCTIONS[each] for each in names})
-    parts = [critics.CLASSES[config.critic]]
-    if config.start == "normal":
-        parts += ["NormalRatio", "Sum"]
-    of_bounds = [f"bounds.{each}" for each in used]
-    return ["estimation.estimate", *(f"critics.{part}" for part in parts), *of_bounds]
 
 
 def _record_name(package: str) -> str:

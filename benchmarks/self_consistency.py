@@ -15,8 +15,7 @@ from dataclasses import asdict
 from mlcpc import __main__ as commands
 from mlcpc import consistency, images, runs
 
-CODE = ["consistency", "estimation._Values", "critics.Separable", "bounds", "images.ImageSet"]
-CODE += ["problems.SameClassImages", "benchmarks/self_consistency.write"]
+CODE = ["benchmarks/self_consistency.write", "runs.metric"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,10 +25,7 @@ from torch import Tensor, nn
 
 from mlcpc import critics, estimation, problems, runs
 
-MODULES = ["critics.build", "estimation.staircase", "problems.staircase"] + [
-    f"bounds.{name}" for name in ("cpc", "ml_cpc", "split")
-]
-MODULES += [f"benchmarks/staircase.{name}" for name in ("in_own_processes", "child", "gigaflops")]
+CODE = [f"benchmarks/staircase.{name}" for name in ("in_own_processes", "child", "gigaflops")]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -188,7 +185,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         return child(*options.child)
-    start, code = time.perf_counter(), runs.code_hash(MODULES)
+    start, code = time.perf_counter(), runs.code_hash(CODE)
     metrics, steps_of = {}, {"separable": 100, "joint": 6}
     for critic in options.critics:
         steps = options.steps or steps_of[critic]

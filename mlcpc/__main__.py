@@ -12,26 +12,19 @@ from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlcpc import critics, distillation, estimation, exact, images, pretraining, probes, runs
+from mlcpc import distillation, estimation, exact, images, pretraining, probes, runs
 
+# What the numbers of a record depend on, each with all that it uses.
 CODE = {
-    "boundary": ["exact", "bounds.ml_cpc", "bounds.alpha_min"],
-    "staircase": ["estimation.staircase", "estimation.summarise", "problems.staircase"],
+    "boundary": ["exact", "runs.metric"],
+    "staircase": ["estimation.staircase", "estimation.record", "runs.metric"],
     "pretrain": [
-        *(f"pretraining.{name}" for name in ("pretrain", "features", "evaluate", "floors")),
-        *(f"probes.{name}" for name in ("features_of", "pixels", "knn", "linear_probe")),
-        *(f"probes.{name}" for name in ("spread", "effective_rank")),
-        *(f"images.{name}" for name in ("load", "view", "normalise", "Batches")),
-        *(f"networks.{name}" for name in ("build", "Projection")),
-        *("memory.KeyQueue", "bounds.ceiling"),
+        *(f"pretraining.{name}" for name in ("pretrain", "evaluate", "floors", "record")),
+        *("images.load", "runs.generator", "runs.metric"),
     ],
     "distill": [
-        *(f"distillation.{name}" for name in ("distill", "classifier", "accuracy", "WEIGHTS")),
-        *(f"images.{name}" for name in ("load", "shifted", "normalise", "Batches")),
-        *(f"networks.{name}" for name in ("build", "Projection")),
-        *(f"memory.{name}" for name in ("SampleMemory", "OtherClasses")),
-        *(f"bounds.{name}" for name in ("cpc", "ml_cpc", "ceiling")),
-        *(f"probes.{name}" for name in ("features_of", "shared_neighbours")),
+        *(f"distillation.{name}" for name in ("distill", "classifier", "record")),
+        *("images.load", "probes.shared_neighbours", "runs.generator", "runs.metric"),
     ],
 }
 
@@ -94,9 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
             "distill": _distill,
             "probe": _probe,
             "records": _records,
-            "carry": lambda options: runs.write(
-                runs.carried(runs.read(options.record), options.why)
-            ),
+            "carry": _carry,
         }
         run[options.command](options)
     except (ValueError, OSError, ImportError) as error:
@@ -163,8 +154,10 @@ def _alone(name: str) -> Iterator[Path]:
         try:
             yield scratch
         except KeyboardInterrupt:
-            kept = f"{scratch} holds what is done" if scratch.exists() else "nothing was done yet"
-            raise KeyboardInterrupt(f": {kept}; the same command goes on from here") from None
+            kept = scratch if scratch.exists() else scratch.parent  # before its first checkpoint
+            raise KeyboardInterrupt(
+                f": {kept} holds what is done; the same command goes on from here"
+            ) from None
         if scratch.is_dir():
             shutil.rmtree(scratch)
         else:
@@ -237,9 +230,7 @@ def _staircase(options: argparse.Namespace) -> None:
     config = config_from(options, estimation.StaircaseConfig)
     name = options.name or f"staircase-{config.task}-{config.critic}"
     runs.check_name(name)
-    uses = [f"critics.{critics.CLASSES[config.critic]}", "bounds.split"]
-    uses += {f"bounds.{estimation.FUNCTIONS[name.partition(':')[0]]}" for name in config.estimators}
-    code = runs.code_hash([*CODE["staircase"], *uses])
+    code = runs.code_hash(CODE["staircase"])
     command = _full_command("staircase", config, options)
     with _alone(name) as scratch:
         curves = estimation.staircase(
@@ -255,8 +246,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     config = config_from(options, pretraining.PretrainConfig)
     name = options.name or f"pretrain-{config.dataset}-{config.objective.replace('_', '-')}"
     runs.check_name(name)
-    loss = pretraining.LOSSES[config.objective].__name__
-    code = runs.code_hash([*CODE["pretrain"], f"allpairs.{loss}"])
+    code = runs.code_hash(CODE["pretrain"])
     accelerator = pretraining.accelerator_for(config, options.device)
     train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
 
@@ -360,9 +350,16 @@ def _records(options: argparse.Namespace) -> None:
     for path in sorted(runs.results().glob("*.json")):
         record = runs.read(path.stem)
         changed = runs.stale(record)
-        state = f"stale: {', '.join(changed)} changed" if changed else "fits the code"
+        carried = record.provenance.get("carried")
+        state = "carried to this code" if carried else "fits the code"
+        if changed:
+            state = f"stale: {', '.join(changed)} changed"
         print(f"{record.name}  {record.profile}  {len(record.seeds)} seeds  {state}")
         print(f"    {record.command}")
+
+
+def _carry(options: argparse.Namespace) -> None:
+    print(f"wrote {runs.write(runs.carried(runs.read(options.record), options.why))}")
 
 
 if __name__ == "__main__":

@@ -941,7 +941,8 @@ class _Loss(nn.Module):
                 raise ValueError(
                     "logit_scale is given to a loss that learns its temperature; valid: one of them"
                 )
-            _check_scale(logit_scale)
+            if not (self.gather and isinstance(logit_scale, Tensor)):  # all ranks refuse together
+                _check_scale(logit_scale)
             temperature = 1 / logit_scale
         if (self.symmetric or self.both_views) and (keys is not None or negatives is not None):
             raise ValueError(
@@ -1016,6 +1017,8 @@ def _unit(embeddings: Tensor | None) -> Tensor | None:
     if not (isinstance(embeddings, Tensor) and embeddings.is_floating_point()):
         return embeddings
     embeddings = embeddings.to(_working_dtype(embeddings))
+    if not embeddings.numel():
+        return embeddings
     # Squares of what is beyond 1e19 overflow, and the row would come out as zero.
     largest = embeddings.detach().abs().amax(dim=-1, keepdim=True)
     unit = nn.functional.normalize(embeddings / largest.clamp_min(1e-30), dim=-1)

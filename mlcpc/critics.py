@@ -20,13 +20,7 @@ from torch import nn
 
 from mlcpc.shapes import Float, Int, Tensor
 
-CLASSES = {
-    "separable": "Separable",
-    "joint": "JointCritic",
-    "bilinear": "Bilinear",
-    "inner": "Inner",
-}
-KINDS = tuple(CLASSES)
+KINDS = ("separable", "joint", "bilinear", "inner")
 _PAIRS, _CUDA_PAIRS = 2048, 1 << 16  # pairs of a tile of the joint critic, on a GPU
 
 X = Float[Tensor, "replicates n dim_x"]

@@ -388,8 +388,9 @@ def classifier(
     """A network that was taught by labels alone: a teacher, or a plain student.
 
     It is read from a folder, or trained now and put there. The file's name holds data set, network,
-    seed and a hash of the settings that matter to it, so that runs with the same teacher or the
-    same plain student share it. A training that was killed goes on from its last epoch.
+    seed and a hash of the code and of the settings that matter to it, so that runs with the same
+    teacher or the same plain student share it. A training that was killed goes on from its last
+    epoch.
 
     Raises:
         ValueError: as :func:`distill`; a damaged file.
@@ -461,6 +462,8 @@ class _Run:
             raise ValueError(f"batch is {config.batch} for {len(train)} images; valid: at most it")
         checks.device(device)
         self.config, self.name, self.seed = config, name, seed
+        kind = "classifier" if teacher is None else "distill"
+        self.code = runs.code_hash([f"distillation.{kind}"])  # no one resumes with other code
         self.train_set, self.test_set = train.to(device), test.to(device)
         self.epoch, self.epochs = 0, []
         layout = {"memory_format": torch.channels_last}
@@ -600,6 +603,7 @@ class _Run:
             "seed": self.seed,
             "teacher": of_teacher,
             "data": [self.train_set.sha256, self.test_set.sha256],
+            "code": self.code,
         }
 
 

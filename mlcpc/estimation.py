@@ -40,19 +40,6 @@ SETTINGS = {
 }
 # Added to a seed for its samples: their stream must not repeat that of the first weights.
 SAMPLE_SEED = 1_000_000_007
-# Bound -> its function in mlcpc.bounds.
-FUNCTIONS = {
-    "cpc": "cpc",
-    "ml_cpc": "ml_cpc",
-    "ml_cpc_fresh": "ml_cpc",
-    "nwj": "nwj",
-    "dv": "donsker_varadhan",
-    "mine": "mine",
-    "js": "nwj_by_jensen_shannon",
-    "tuba": "tuba",
-    "interpolated": "interpolated",
-    "smile": "smile",
-}
 _WITH_ALPHA = ("cpc", "ml_cpc", "ml_cpc_fresh")
 _WITH_BASELINE = ("tuba", "interpolated")
 _BLOCK = 50  # steps whose samples are drawn at once; checkpoints fall between blocks
@@ -307,8 +294,10 @@ def staircase(
         the curves.
 
     Raises:
-        ValueError: a checkpoint of another configuration, or a damaged one; jobs below 1.
+        ValueError: a checkpoint of another configuration or of other code, or a damaged one; jobs
+            below 1; a device that is not there.
     """
+    checks.device(device)
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; valid: at least 1")
     work = [
@@ -342,6 +331,7 @@ class _Stack:
 
     def __init__(self, config: StaircaseConfig, seeds: tuple[int, ...], device: str) -> None:
         self.config, self.seeds, self.device = config, seeds, device
+        self.code = runs.code_hash(["estimation.staircase"])  # no one resumes with other code
         self.levels = problems.staircase(config.task, config.levels, config.dim)
         estimators = [Estimator.parse(each) for each in config.estimators]
         self.shape = (len(seeds), len(estimators))
@@ -431,7 +421,12 @@ class _Stack:
         return named
 
     def _header(self) -> dict:
-        return {"config": asdict(self.config), "seeds": list(self.seeds), "device": self.device}
+        return {
+            "config": asdict(self.config),
+            "seeds": list(self.seeds),
+            "device": self.device,
+            "code": self.code,
+        }
 
     def _save(self, path: Path) -> None:
         generators = {f"generator.{i}": each.get_state() for i, each in enumerate(self.generators)}

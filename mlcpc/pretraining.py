@@ -283,6 +283,7 @@ class _Run:
 
     def __init__(self, config, seed, train, test, accelerator) -> None:
         self.config, self.seed, self.accelerator = config, seed, accelerator
+        self.code = runs.code_hash(["pretraining.pretrain"])  # no one resumes with other code
         self.rank, self.ranks = accelerator.process_index, accelerator.num_processes
         device = accelerator.device
         self.train, self.test = train.to(device), test.to(device)
@@ -451,6 +452,7 @@ class _Run:
             "config": config,
             "seed": self.seed,
             "data": [self.train.sha256, self.test.sha256],
+            "code": self.code,
         }
 
     def _modules(self) -> dict[str, nn.Module]:

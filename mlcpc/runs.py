@@ -5,14 +5,15 @@ arrays that figures draw, and where the numbers come from. It carries its own ch
 truncated or hand-edited file is refused.
 """
 
-import ast
 import csv
 import hashlib
 import json
 import math
 import os
 import platform
+import re
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -27,6 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+
+from mlcpc import sources
 
 SCHEMA = 1
 PROFILES = ("quick", "full")
@@ -64,7 +67,7 @@ class Record:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
+        if type(self.schema) is not int or self.schema != SCHEMA:
             raise ValueError(f"schema is {self.schema!r}; valid: {SCHEMA}")
         check_name(self.name)
         if self.profile not in PROFILES:
@@ -87,19 +90,39 @@ class Record:
 
 
 def _check_provenance(where: dict) -> None:
-    kinds = {"device": str, "versions": dict, "code": dict, "wall_seconds": (int, float)}
-    missing = set(kinds) - set(where)
+    missing = {"device", "versions", "code", "wall_seconds"} - set(where)
     if missing:
         raise ValueError(f"provenance lacks {', '.join(sorted(missing))}")
-    for key, kind in kinds.items():
-        if not isinstance(where[key], kind):
-            raise ValueError(f"provenance has {where[key]!r} as {key}; valid: {kind}")
-    for key in ("versions", "code"):
-        if not all(isinstance(each, str) for each in where[key].values()):
-            raise ValueError(f"provenance has {where[key]!r} as {key}; valid: texts")
-    for line in where.get("carried", []):
-        if set(line) != {"date", "why"}:
-            raise ValueError(f"provenance has {line!r} in carried; valid: date and why")
+
+    def texts(value: object) -> bool:
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+    def lines(value: object) -> bool:
+        return isinstance(value, list) and all(
+            texts(line) and set(line) == {"date", "why"} for line in value
+        )
+
+    def count(value: object) -> bool:
+        return type(value) is int and value > 0
+
+    kinds = {
+        "a text": (("device",), lambda value: isinstance(value, str)),
+        "a text or None": (
+            ("commit", "date"), lambda value: value is None or isinstance(value, str)
+        ),
+        "names with texts": (("versions", "code", "data"), texts),
+        "a number of seconds": (("wall_seconds",), lambda value: _number(value) and value >= 0),
+        "a positive integer": (("threads", "processes"), count),
+        "a list of date and why": (("carried",), lines),
+    }  # fmt: skip
+    for valid, (keys, fits) in kinds.items():
+        for key in keys:
+            if key in where and not fits(where[key]):
+                raise ValueError(f"provenance has {where[key]!r} as {key}; valid: {valid}")
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _check_metric(key: str, value: dict) -> None:
@@ -109,10 +132,8 @@ def _check_metric(key: str, value: dict) -> None:
     ends = value["interval"] if value["interval"] is not None else [value["mean"]] * 2
     fits = isinstance(value["unit"], str) and isinstance(value["values"], list) and value["values"]
     fits = fits and isinstance(ends, list) and len(ends) == 2
-    if not fits or not all(
-        isinstance(each, (int, float)) and math.isfinite(each)
-        for each in (*value["values"], value["mean"], *ends)
-    ):
+    fits = fits and all(map(_number, (*value["values"], value["mean"], *ends)))
+    if not fits or ends[0] > ends[1]:
         raise ValueError(
             f"metric {key} is {value!r}; valid: a unit, values and their mean as finite numbers, "
             "an interval of two numbers or None"
@@ -125,7 +146,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: anything but lower case letters, digits and hyphens.
     """
-    if not name or not name.replace("-", "").isalnum() or name.lower() != name:
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9-]*[a-z0-9][a-z0-9-]*", name):
         raise ValueError(f"name is {name!r}; valid: lower case letters, digits and hyphens")
 
 
@@ -181,27 +202,20 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
 def code_hash(names: Iterable[str]) -> dict[str, str]:
     """Name → sha256 of its code, to tell whether a record still fits it.
 
-    ``bounds`` is a whole module; ``bounds.ml_cpc`` is a function with all that it uses in its
-    module, so that what is written beside it later makes no record stale. Docstrings, comments and
-    blank lines do not count either: better words make no record stale.
-    ``benchmarks/allpairs.measure`` is a function of a script that stands beside the package.
+    ``bounds`` is a whole module, ``bounds.ml_cpc`` a member of it, ``benchmarks/allpairs.measure``
+    one of a script beside the package; each with all that it uses in the package, as
+    :func:`mlcpc.sources.used_by` finds it. So what is written beside it later makes no record
+    stale, and neither do better words.
 
     Raises:
         ValueError: a module that is neither in the package nor beside it, or a name that its
             module lacks.
     """
     _commit(PACKAGE)  # remembered: while a long run works, others may commit
-    hashes = {}
-    for name in sorted(names):
-        module, _, member = name.partition(".")
-        path = (PACKAGE.parent if "/" in module else PACKAGE) / f"{module}.py"
-        if not path.is_file():
-            raise ValueError(f"module {module} is not in mlcpc; valid: {', '.join(_modules())}")
-        source = path.read_text()
-        if member:
-            source = _with_all_it_uses(source, name)
-        hashes[name] = hashlib.sha256(_without_prose(source).encode()).hexdigest()
-    return hashes
+    return {
+        name: hashlib.sha256(sources.used_by(name, PACKAGE).encode()).hexdigest()
+        for name in sorted(names)
+    }
 
 
 def stale(record: Record) -> list[str]:
@@ -231,7 +245,7 @@ def carried(record: Record, why: str) -> Record:
     if not stale(record):
         raise ValueError(f"record {record.name} fits the code; valid: a stale record")
     where = record.provenance
-    line = {"date": datetime.now(UTC).date().isoformat(), "why": why}
+    line = {"date": datetime.now(UTC).date().isoformat(), "why": " ".join(why.split())}
     return replace(
         record,
         provenance={
@@ -355,8 +369,11 @@ def cite(record: Record) -> None:
     """Show, under a figure, which record it was drawn from, with a link to the record's page."""
     from IPython.display import publish_display_data
 
-    changed = stale(record)
-    state = f"; stale, since {', '.join(changed)} changed after it" if changed else ""
+    changed, state = stale(record), ""
+    if changed:
+        state = f"; stale, since {', '.join(changed)} changed after it"
+    elif record.provenance.get("carried"):
+        state = "; carried to newer code, its page says why"
     minutes = record.provenance["wall_seconds"] / 60
     seeds = "1 seed" if len(record.seeds) == 1 else f"{len(record.seeds)} seeds"
     text = (
@@ -476,14 +493,14 @@ def sweep(
     done = {}
     header = json.dumps({"config": config}, sort_keys=True)
     if scratch.exists():
-        lines = scratch.read_text().splitlines()
+        lines = scratch.read_text(errors="replace").splitlines()
         if lines and lines[0] != header:
             raise ValueError(f"{scratch} holds another run: {lines[0]}; this one is {header}")
         for place, line in enumerate(lines[1:], start=2):
             try:
                 entry = json.loads(line)
                 whole = entry.pop("checksum") == _checksum(entry)
-            except (ValueError, KeyError, AttributeError):
+            except (ValueError, KeyError, AttributeError, TypeError):
                 whole = False
             if whole:
                 done[json.dumps(entry["cell"], sort_keys=True)] = entry["result"]
@@ -500,10 +517,13 @@ def sweep(
         if key in done:
             continue
         done[key] = work(cell)
-        with scratch.open("a") as file:
-            file.write(_line_of_sweep(cell, done[key]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with scratch.open("a") as file:
+                file.write(_line_of_sweep(cell, done[key]) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, f"could not write {scratch}: {error.strerror}") from error
     return [done[json.dumps(cell, sort_keys=True)] for cell in cells]
 
 
@@ -745,72 +765,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
 
 
-def _with_all_it_uses(source: str, name: str) -> str:
-    """The top-level statements of a module that a member of it needs, in their order."""
-    defined = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            bound = [node.name]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound = [_bound_by(alias) for alias in node.names]
-        else:
-            bound = [
-                each.id
-                for each in ast.walk(node)
-                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-            ]
-        defined |= dict.fromkeys(bound, node)
-    module, member = name.split(".", 1)
-    if member not in defined:
-        raise ValueError(f"{member} is not in mlcpc.{module}; valid: {', '.join(sorted(defined))}")
-    needed, left, used = set(), [member], set()
-    while left:
-        used.add(word := left.pop())
-        node = defined.get(word)
-        if node is not None and node not in needed:
-            needed.add(node)
-            left += _names(node)
-    lines, kept = source.splitlines(), []
-    for node in sorted(needed, key=lambda each: each.lineno):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            # A name that is imported later, beside those in use, changes no number.
-            node.names = [each for each in node.names if _bound_by(each) in used]
-            kept.append(ast.unparse(node))
-            continue
-        begin = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        kept += lines[begin - 1 : node.end_lineno]
-    return "\n".join(kept)
-
-
-def _bound_by(alias: ast.alias) -> str:
-    """The name that an import binds."""
-    return (alias.asname or alias.name).split(".")[0]
-
-
-def _names(node: ast.AST) -> Iterator[str]:
-    """Names that a statement reads, other than in its annotations."""
-    if isinstance(node, ast.Name):
-        yield node.id
-    for key, value in ast.iter_fields(node):
-        if key in ("annotation", "returns"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                yield from _names(child)
-
-
-def _without_prose(source: str) -> str:
-    prose = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
-            node
-        ):
-            prose.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    lines = enumerate(source.splitlines(), start=1)
-    kept = [line.rstrip() for number, line in lines if number not in prose]
-    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
-
-
 def _checksum(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -821,10 +775,6 @@ def _state_checksum(tensors: dict[str, torch.Tensor], text: str) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _modules() -> list[str]:
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 
 @cache
@@ -842,7 +792,9 @@ def _commit(folder: Path) -> str | None:
     # An installed package may lie inside a repository that is not its own.
     if not commit or not git("ls-files", "--error-unmatch", "runs.py"):
         return None
-    return f"{commit}-dirty" if git("status", "--porcelain") else commit
+    # Records that earlier runs of a sweep have left are no code.
+    changed = git("status", "--porcelain", "--", ":(top,exclude)results")
+    return commit if changed == "" else f"{commit}-dirty"
 
 
 def _processor() -> str:

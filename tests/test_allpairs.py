@@ -655,6 +655,7 @@ def test_bad_settings_are_named(loss):
     (ONES.long(), ONES, "x is torch.int64; valid: a floating-point tensor"),
     ([[1.0]], ONES, "x is list; valid"),
     (ONES, None, "y is NoneType; valid"),
+    (ONES[:, :0], ONES[:, :0], r"x has shape \(3, 0\); valid"),
     (ONES, ONES[:2], r"y has shape \(2, 2\); valid: that of x, \(3, 2\)"),
     (ONES, torch.ones(3, 5), r"y has shape \(3, 5\); valid"),
     (ONES[:0], ONES[:0], r"x has shape \(0, 2\); valid"),

@@ -123,6 +123,9 @@ def one_bad_rank_is_an_error_everywhere(rank, world):
         ((1e200 * good if last else good, 1e200 * good, 0.5), "x and y .* beyond", "beyond"),
         ((good, good if last else live, 0.5), "gradient of y is", "gradient of y is"),
     ]
+    scale = torch.tensor(torch.nan if last else 2.0)
+    with pytest.raises(ValueError, match="temperature is nan" if last else "were refused"):
+        allpairs.MLCPCLoss(gather=True)(good, good, scale)
     for bound in BOUNDS:
         for arguments, there, elsewhere in cases:
             with pytest.raises(ValueError, match=there if last else elsewhere):

@@ -346,6 +346,19 @@ def test_a_stopped_student_goes_on_to_the_same_numbers(
     assert [each["loss"] for each in resumed.epochs] == [each["loss"] for each in whole.epochs]
 
 
+def test_other_code_refuses_a_checkpoint_and_trains_a_teacher_anew(
+    digits, teacher, small, tmp_path, monkeypatch
+):
+    config = DistillConfig(**{**TINY, "epochs": 1})
+    distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    distillation.classifier(config, config.student, 0, *digits, tmp_path / "weights")
+    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
+    with pytest.raises(ValueError, match="another run: code.distillation.distill: '0000.* there"):
+        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    distillation.classifier(config, config.student, 0, *digits, tmp_path / "weights")
+    assert len(list((tmp_path / "weights").glob("*.safetensors"))) == 2
+
+
 def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, small, tmp_path):
     config = DistillConfig(**{**TINY, "epochs": 1})
     distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)

@@ -212,6 +212,14 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert np.array_equal(resumed, whole)
     with pytest.raises(ValueError, match="is of another run: config.batch: 6 here, 5 there"):
         estimation.staircase(replace(config, batch=6), scratch=tmp_path)
+    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
+    with pytest.raises(ValueError, match="another run: code.estimation.staircase: '0000.* there"):
+        estimation.staircase(config, scratch=tmp_path)
+
+
+def test_devices_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match="device is 'tpu'; valid: cpu, cuda"):
+        estimation.staircase(StaircaseConfig(), "tpu")
 
 
 SMALL = ["--steps", "150", "--levels", "(1.0, 2.0)", "--seeds", "(0, 1)", "--width", "16",

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from conftest import started, until
 
+from mlcpc import __main__ as commands
 from mlcpc import runs
 from mlcpc.__main__ import CODE, main
 
@@ -64,22 +65,43 @@ def test_a_killed_run_goes_on_to_the_same_numbers(results):
 
 def test_interruption_says_how_to_go_on(results):
     command = [sys.executable, "-m", "mlcpc", "boundary", "--steps", "100000"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not (results / ".boundary.partial").exists():
-        time.sleep(0.05)
-    for _ in range(12):
-        # Again, as a person would: an interrupt that falls into a callback of a library is lost.
-        process.send_signal(signal.SIGINT)
-        try:
-            _, errors = process.communicate(timeout=10)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until((results / ".boundary.partial").exists, process)
+        for _ in range(12):
+            # Again, as a person would: an interrupt that falls into a callback of a library is
+            # lost.
+            process.send_signal(signal.SIGINT)
+            try:
+                _, errors = process.communicate(timeout=10)
+                break
+            except subprocess.TimeoutExpired:
+                continue
     scratch = results / ".boundary.partial"
     assert process.returncode == 130
     assert f"{scratch} holds what is done; the same command goes on from here" in errors
+
+
+def test_an_interruption_before_the_first_checkpoint_names_the_folder(results, monkeypatch):
+    with pytest.raises(KeyboardInterrupt, match=f": {results} holds what is done; the same"):
+        with commands._alone("early"):
+            raise KeyboardInterrupt
+    assert list(results.iterdir()) == []
+
+
+def test_a_record_is_carried_by_its_name(results, capsys):
+    assert main(["boundary", *SMALL]) == 0
+    assert main(["carry", "boundary", "--why", "nothing"]) == 2
+    assert "record boundary fits the code; valid: a stale record" in capsys.readouterr().err
+    old = runs.read("boundary")
+    old.provenance["code"]["exact"] = "0" * 64
+    runs.write(old)
+    assert main(["records"]) == 0 and "stale: exact changed" in capsys.readouterr().out
+    assert main(["carry", "boundary", "--why", "a function\n  moved"]) == 0
+    assert f"wrote {results / 'boundary.json'}" in capsys.readouterr().out
+    kept = runs.read("boundary")
+    assert kept.provenance["carried"][0]["why"] == "a function moved"
+    assert kept.arrays == old.arrays
+    assert main(["records"]) == 0 and "carried to this code" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,14 @@ def test_pytorch_generator_is_left_as_it_was(digits):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_checkpoints_of_other_code_are_refused(digits, tmp_path, monkeypatch):
+    config = PretrainConfig(**{**TINY, "epochs": 1})
+    pretraining.pretrain(config, 0, *digits, scratch=tmp_path)
+    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
+    with pytest.raises(ValueError, match="another run: code.pretraining.pretrain: '0000.* there"):
+        pretraining.pretrain(config, 0, *digits, scratch=tmp_path)
+
+
 def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(digits, tmp_path):
     config = PretrainConfig(**{**TINY, "epochs": 1})
     pretraining.pretrain(config, 0, *digits, scratch=tmp_path)

@@ -96,6 +96,8 @@ def test_values_are_written_as_commands_read_them(value, text):
         ({"command": ...}, r"missing keys \['command'\]"),
         ({"grid": {"length": []}}, r"the axis length is \[\]; valid: a list of values"),
         ({"name": "small-{width}"}, "name asks for 'width', which is no axis; valid: length"),
+        ({"name": "small-{}"}, "name asks for .*, which is no axis; valid: length"),
+        ({"name": "small-{length.x}"}, "name asks for .*, which is no axis; valid: length"),
         ({"name": "small"}, "two runs would be named small"),
         ({"name": "Small-{length}"}, "name gives 'Small-short'; valid: lower case letters"),
         ({"name": "{length}/.."}, "name gives 'short/..'; valid: lower case letters"),
@@ -123,20 +125,34 @@ def test_mistakes_in_the_file_are_named(tmp_path, change, message):
         ("small: {a: [}", "sweeps.yaml is not YAML: .* line 1"),
         ("one: {name: a}\none: {name: b}", "sweeps.yaml: one stands twice"),
         ("one: {name: a, name: b}", "sweeps.yaml: name stands twice"),
+        ("one: {1: a, b: c}", r"sweep one: unknown keys \['1', 'b'\], missing keys"),
+        (b"one: \xff", "sweeps.yaml is not YAML"),
     ],
 )
 def test_what_is_no_file_of_sweeps_is_refused(tmp_path, text, message):
-    (tmp_path / "sweeps.yaml").write_text(text)
+    (tmp_path / "sweeps.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(sweeps.Refusal, match=message):
         sweeps.read(tmp_path / "sweeps.yaml", tmp_path)
-    with pytest.raises(sweeps.Refusal, match="no file .*gone.yaml; valid: a file of sweeps"):
-        sweeps.read(tmp_path / "gone.yaml", tmp_path)
+    for path in (tmp_path / "gone.yaml", tmp_path):
+        with pytest.raises(sweeps.Refusal, match=f"no file {path}; valid: a file of sweeps"):
+            sweeps.read(path, tmp_path)
+
+
+def test_labels_may_be_numbers_and_settings_may_be_shared(tmp_path):
+    (tmp_path / "sweeps.yaml").write_text(
+        "one: &one\n  command: pretrain\n  name: x-{a}\n"
+        "  grid: {a: {1: {alpha: 1.0}, 0.1: {dim: 3}}}\n"
+        "two: {<<: *one, name: 'y-{a}'}\n"
+    )
+    found = sweeps.read(tmp_path / "sweeps.yaml", tmp_path)
+    assert [*found["one"], *found["two"]] == ["x-1", "x-0-1", "y-1", "y-0-1"]
+    assert found["two"]["y-0-1"] == "pretrain --dim 3 --name y-0-1"
 
 
 @pytest.mark.parametrize("content", ['{"config": {"steps"', "[]", "{}", '{"config": 3}'])
 def test_a_damaged_record_is_no_done_run(tmp_path, content):
     (tmp_path / "small-short.json").write_text(content)
-    with pytest.raises(sweeps.Refusal, match="small-short.json is not a whole record; remove it"):
+    with pytest.raises(sweeps.Refusal, match="small-short.json is not JSON with a config; remove"):
         read(tmp_path, SMALL)
 
 
@@ -205,6 +221,12 @@ def test_a_killed_sweep_is_finished_by_the_same_command(folder):
     assert not (folder / "results/.small-long.partial").exists()
     code, said = finished(folder, *SWEEP)
     assert code == 0 and "Nothing to be done" in said
+    # Neither is a record made again, which would remove it first, for how the next is to be run.
+    settings = SMALL["small"]["settings"] | {"device": "cuda"}
+    changed = {"small": SMALL["small"] | {"settings": settings}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(changed))
+    code, said = finished(folder, *SWEEP, "--dry-run")
+    assert code == 0 and "Nothing to be done" in said, said
 
 
 def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(folder):

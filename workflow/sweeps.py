@@ -20,7 +20,8 @@ class _Loader(yaml.SafeLoader):
     """YAML whose mappings name nothing twice; PyYAML would silently take the last."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value
+                if key.tag != "tag:yaml.org,2002:merge"]
         twice = {str(key) for key in keys if keys.count(key) > 1}
         if twice:
             raise Refusal(f"{node.start_mark.name}: {', '.join(sorted(twice))} stands twice")
@@ -43,7 +44,7 @@ def points(grid: dict, sweep: str) -> list[tuple[dict, dict]]:
                 if not isinstance(options, dict):
                     raise Refusal(f"sweep {sweep}: {label} of the axis {axis} is {options!r}; "
                                   "valid: options with their values")
-            axes.append([({axis: label}, options) for label, options in values.items()])
+            axes.append([({axis: str(label)}, options) for label, options in values.items()])
         elif isinstance(values, list) and values:
             axes.append([({axis: str(value)}, {axis: value}) for value in values])
         else:
@@ -87,7 +88,7 @@ def other_settings(path: Path, options: dict) -> str:
         config = json.loads(path.read_text())["config"]
         config.items()
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Refusal(f"{path} is not a whole record; remove it to make it again") from None
+        raise Refusal(f"{path} is not JSON with a config; remove it to make it again") from None
     return "; ".join(f"{key} is {config[key]!r} there, {value!r} here"
                      for key, value in options.items() if config.get(key, value) != value)
 
@@ -97,8 +98,8 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
 
     Raises:
         Refusal: no such file, or not one of sweeps; unknown or missing keys, an unknown command, a
-            name that no record can have, two runs of one name, a record of other settings or a
-            damaged one.
+            name that no record can have, two runs of one name, a record of other settings or one
+            that is cut off.
     """
     found, taken = {}, set()
     for sweep, given in _content(path).items():
@@ -106,7 +107,7 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
             raise Refusal(f"sweep {sweep} is {given!r}; valid: {', '.join(sorted(KEYS))}")
         unknown, missing = set(given) - KEYS, {"command", "grid", "name"} - set(given)
         if unknown or missing:
-            raise Refusal(f"sweep {sweep}: unknown keys {sorted(unknown)}, missing keys "
+            raise Refusal(f"sweep {sweep}: unknown keys {sorted(map(str, unknown))}, missing keys "
                           f"{sorted(missing)}; valid: {', '.join(sorted(KEYS))}")
         if given["command"] not in COMMANDS:
             raise Refusal(f"sweep {sweep}: command is {given['command']!r}; "
@@ -120,7 +121,7 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
             options = {**settings, **options}
             try:
                 name = str(given["name"]).format_map({k: fitting(v) for k, v in labels.items()})
-            except KeyError as error:
+            except (KeyError, IndexError, ValueError, AttributeError) as error:
                 raise Refusal(f"sweep {sweep}: name asks for {error}, which is no axis; "
                               f"valid: {', '.join(labels)}") from None
             if not re.fullmatch("[a-z0-9-]*[a-z0-9][a-z0-9-]*", name):
@@ -141,9 +142,9 @@ def _content(path: Path) -> dict:
     try:
         with path.open() as file:
             content = yaml.load(file, _Loader)
-    except FileNotFoundError:
+    except OSError:
         raise Refusal(f"no file {path}; valid: a file of sweeps, or none") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refusal(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not (isinstance(content, dict) and content):
         raise Refusal(f"{path} holds {content!r}; valid: sweeps by their names")

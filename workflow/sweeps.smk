@@ -2,12 +2,13 @@
 # with `--workflow-profile profiles/slurm`.
 # A record that is there is not made again. A run that was killed goes on from its checkpoint.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+import re
 import sweeps
 
 SWEEPS = sweeps.read(Path(config.get("sweeps", "workflow/sweeps.yaml")), project.RESULTS)
 # Snakemake would end in an error of its own.
 for asked in sys.argv[1:]:
-    if asked.startswith("sweep_") and asked.removeprefix("sweep_") not in SWEEPS:
+    if re.fullmatch(r"sweep_\w*", asked) and asked.removeprefix("sweep_") not in SWEEPS:
         known = ", ".join(f"sweep_{each}" for each in SWEEPS)
         raise sweeps.Refusal(f"no sweep {asked}; valid: {known}")
 RUNS = {name: arguments for runs in SWEEPS.values() for name, arguments in runs.items()}

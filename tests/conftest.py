@@ -23,7 +23,14 @@ for folder in ("book/_tools", "book/_ext"):
 @contextmanager
 def started(arguments: list[str], **options) -> Iterator[subprocess.Popen]:
     """A process with a group of its own, of which nothing is left when the test has ended."""
-    process = subprocess.Popen(arguments, start_new_session=True, text=True, **options)
+
+    # A shell starts what it puts into the background without SIGINT, and children inherit that.
+    def listening() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        arguments, start_new_session=True, text=True, preexec_fn=listening, **options
+    )
     try:
         yield process
     finally:

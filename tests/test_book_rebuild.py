@@ -64,7 +64,7 @@ def test_new_import_is_a_new_dependency(project):
     project.edit("notebooks/02_second.md", "import other", "import base, other")
     assert project.build().returncode == 0
     project.edit("mlcpc/base.py", "1", "2")
-    assert planned(project) == {FIRST, SECOND, "ledger", "registry", "site"}
+    assert planned(project) == {FIRST, SECOND, "ledger", "registry", "paper", "site"}
 
 
 def test_a_real_rebuild_leaves_the_other_page_alone(project):

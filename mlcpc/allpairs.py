@@ -13,8 +13,10 @@ So the value and every gradient come out of one pass over tiles of scores: three
 no tile kept, memory O(n·d) beside one tile. CPC has one normaliser for each row; its pass goes
 over whole rows, a block of rows at a time, with the same three products.
 
-Exponentials are taken relative to a running maximum. When it rises, what was summed up is scaled
-down. No shift is fixed in advance, so nothing overflows, and nothing that matters underflows.
+Where the lengths of the embeddings show that all scores are moderate, exponentials are taken as
+they are, and no tile is searched for its largest score. Else they are taken relative to a running
+maximum. When it rises, what was summed up is scaled down. No shift is fixed in advance, so nothing
+overflows, and nothing that matters underflows.
 
 Not measured: a GPU. There the same tiles run, larger ones, as plain PyTorch.
 """
@@ -43,6 +45,9 @@ PLAIN_SCORES = 384 * 384
 # Rows and columns of a tile. 2 MiB of float32 are what the caches of two cores hold between the
 # visits of a tile; a GPU wants fewer and larger ones, since it waits for the maximum of each.
 TILE = {"cpu": (1024, 512), "cuda": (4096, 4096)}
+# Scores that are known to lie within so many bits of zero need no shift: 2^40 times the number of
+# pairs of any batch is far below the largest float32, and 2^-40 far above the smallest.
+MODERATE = 40.0
 # Scores that CPC holds at once, a block of whole rows (never fewer than 64 rows).
 STRIP_SCORES = 16 * 2**20
 
@@ -429,6 +434,10 @@ class _Tiles:
         self.negatives = len(right) - excluded  # m − 1
         self.of_left = torch.zeros_like(left) if need_left else None
         self.of_right = torch.zeros_like(right) if need_right else None
+        # |<x, k>| is at most the product of the lengths; NaN and infinity are not moderate. A
+        # length is infinite from 2^64 on, and sums of shorter rows times 2^40 are finite.
+        longest = (each.norm(dim=1).amax().item() for each in (left, right))
+        self.moderate = math.prod(longest) <= MODERATE
         self.lefts, self.rights = left.split(self.rows), right.split(self.columns)
         self.left_outs = None if leave_out is None else leave_out.split(self.rows)
         self.of_lefts = self.of_left.split(self.rows) if need_left else []
@@ -469,21 +478,23 @@ def _one_normaliser(
     to the top at its last visit, and is brought to the present one when it is visited again.
     """
     m = tiles.negatives + 1
-    top, total = -math.inf, positive.new_zeros(())
+    top, total = 0.0 if tiles.moderate else -math.inf, positive.new_zeros(())
     top_of_left, top_of_right = [None] * len(tiles.lefts), [None] * len(tiles.rights)
     room = tiles.lefts[0].new_empty(tiles.rows * tiles.columns)
     for i, j in product(range(len(tiles.lefts)), range(len(tiles.rights))):
         scores = tiles.scores(i, j, room)
-        highest = scores.amax().item()
-        if not highest < math.inf:
-            top = math.inf  # NaN too; refused below, by every rank at once
-            break
-        if highest > top:
-            total *= 2.0 ** (top - highest)
-            top = highest
-        if top == -math.inf:
-            continue  # nothing but pairs that are left out, so far
-        scores.sub_(top).exp2_()
+        if not tiles.moderate:
+            highest = scores.amax().item()
+            if not highest < math.inf:
+                top = math.inf  # NaN too; refused below, by every rank at once
+                break
+            if highest > top:
+                total *= 2.0 ** (top - highest)
+                top = highest
+            if top == -math.inf:
+                continue  # nothing but pairs that are left out, so far
+            scores.sub_(top)
+        scores.exp2_()
         total += scores.sum()
         kept = (_fall(top_of_left[i], top), _fall(top_of_right[j], top))
         tiles.add(scores, i, j, tiles.lefts[i], kept)
@@ -528,12 +539,16 @@ def _normaliser_of_each_row(
     rooms = strip.split(tiles.rows * tiles.columns)
     for i, left in enumerate(tiles.lefts):
         parts = [tiles.scores(i, j, room) for j, room in enumerate(rooms)]
-        top = torch.stack([scores.amax(dim=1) for scores in parts]).amax(dim=0)
-        if not top.abs().max().item() < math.inf:
-            break  # refused below, by every rank at once
+        top = left.new_zeros(len(left))
+        if not tiles.moderate:
+            top = torch.stack([scores.amax(dim=1) for scores in parts]).amax(dim=0)
+            if not top.abs().max().item() < math.inf:
+                break  # refused below, by every rank at once
+            for scores in parts:
+                scores.sub_(top[:, None])
         total = torch.zeros_like(top)
         for scores in parts:
-            total += scores.sub_(top[:, None]).exp2_().sum(dim=1)
+            total += scores.exp2_().sum(dim=1)
         rows = slice(i * tiles.rows, i * tiles.rows + len(left))
         log_top = log_beta + top.double() * math.log(2)
         log_z[rows] = torch.logaddexp(

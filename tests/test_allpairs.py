@@ -80,13 +80,14 @@ def test_equals_the_formula_written_as_loops(bound, n, seed, share, tile, temper
 @given(
     n=st.integers(2, 40), tile=st.integers(1, 17), seed=st.integers(0, 10_000),
     share=st.floats(1e-3, 1.0), excluded=st.integers(0, 3), count=st.integers(4, 30),
+    temperature=st.sampled_from([0.6, 0.05]),  # scores that need no shift, and that need one
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=90)
 def test_tiles_equal_the_full_matrix_in_value_and_gradients(
-    bound, n, tile, seed, share, excluded, count
+    bound, n, tile, seed, share, excluded, count, temperature
 ):
     x, y = pair(n, d=3, seed=seed)
-    temperature = torch.tensor(0.6, dtype=torch.float64)
+    temperature = torch.tensor(temperature, dtype=torch.float64)
 
     def batch(tile):
         return lambda x, y, t: bound(x, y, t, share * n, tile=tile)
@@ -196,6 +197,35 @@ def test_extreme_scores(bound, order):
     value, gradients = with_gradients(lambda x, y: bound(x, y, 1e-3, 0.5, tile=7), *single)
     assert abs(value - exact[0]) < 1e-2  # a score of 1000 is known to 1e-4 in float32
     assert all(each.isfinite().all() for each in gradients)
+
+
+@BOTH
+@pytest.mark.parametrize("length", [1e-25, 1e-12, 1.0, 1e12, 1e18, 1e25])
+def test_short_anchors_and_long_keys(bound, length):
+    """Moderate scores of embeddings whose lengths are not."""
+    x, y = pair(48, seed=5, dtype=torch.float32)
+    x, y = x / x.norm(dim=1, keepdim=True) / length, y / y.norm(dim=1, keepdim=True) * length
+
+    def value(tile):
+        return lambda x, y: bound(x, y, 0.06, 0.5, tile=tile)
+
+    tiled, exact = with_gradients(value(16), x, y), with_gradients(value(0), x.double(), y.double())
+    assert abs(tiled[0].double() - exact[0]) < 1e-5
+    for one, other in zip(tiled[1], exact[1], strict=True):
+        assert (one.double() - other).abs().max() < 1e-4 * other.abs().max()
+
+
+def test_only_scores_that_need_it_are_searched_for_a_maximum(monkeypatch):
+    searched = []
+    fall = allpairs._fall
+    monkeypatch.setattr(
+        allpairs, "_fall", lambda *tops: searched.append(tops[1]) or fall(*tops)
+    )
+    x, y = (each / each.norm(dim=1, keepdim=True) for each in pair(32, dtype=torch.float32))
+    for temperature, shifted in ((0.07, False), (0.03, True)):
+        searched.clear()
+        allpairs.ml_cpc(x.requires_grad_(), y, temperature, tile=8)
+        assert searched and any(searched) == shifted
 
 
 def test_a_fixed_shift_would_underflow_here():

@@ -72,6 +72,7 @@ def test_a_good_notebook_has_no_fault():
     ("a check is never hidden", notebook(code("x", "check", "hide-input"))),
     ("kernelspec is 'python4'", notebook(kernel="python4")),
     ("line of 80 characters", notebook(code("x" * 80))),
+    ("seeds nothing", notebook(code("net = networks.build('resnet20', 10, 1)"))),
     ("must have the tag `parameters`", notebook(first=code("x"))),
 ])
 def test_fault_of_a_notebook_is_found(message, broken):

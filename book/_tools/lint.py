@@ -43,6 +43,10 @@ LABELS = [
 ]
 
 
+# What draws first weights from torch's own generator.
+WEIGHTS = re.compile(r"\bnetworks\.(?:build|Projection)\(|\bContrast\(")
+
+
 def blank(match: re.Match) -> str:
     """Same lines, no text: so that line numbers stay."""
     return re.sub(r"[^\n]", " ", match.group())
@@ -74,6 +78,10 @@ def notebook_faults(notebook, origin: str) -> list[str]:
     cells = code_cells(notebook)
     if not cells or "parameters" not in tags(cells[0]):
         faults.append(f"{origin}: the first code cell must have the tag `parameters`")
+    code = "\n".join(cell.source for cell in cells)
+    if WEIGHTS.search(code) and "torch.manual_seed(" not in code:
+        faults.append(f"{origin}: builds a network and seeds nothing, so its first weights differ "
+                      "from run to run; valid: torch.manual_seed(…) in the first cells")
     for number, cell in enumerate(cells, start=1):
         here = f"{origin}: code cell {number}"
         faults += [f"{here}: unknown tag {tag!r}; valid: {', '.join(sorted(TAGS))}"

@@ -259,15 +259,24 @@ def in_own_process(name: str, n: int, threads: int, calls: int) -> dict:
 
 
 def calls_at(n: int) -> int:
-    """Many calls where one takes a millisecond, one where it takes half a minute."""
-    return 200 if n <= 512 else 30 if n <= 2048 else 3 if n <= 16384 else 1
+    """Many calls where one takes a millisecond, one where it takes half a minute.
+
+    A call of a millisecond meets the other users of a machine or misses them. A second of such
+    calls meets them as often as the next second does.
+    """
+    return 1000 if n <= 512 else 30 if n <= 2048 else 3 if n <= 16384 else 1
+
+
+def rounds_at(n: int, rounds: int) -> int:
+    """One round where a round takes minutes."""
+    return rounds if n <= 8192 else 1
 
 
 def benchmark(sizes: list[int], names: list[str], rounds: int, threads: int) -> dict:
     """name → n → rounds of measurements; skipped ones with the reason."""
     table = {name: {} for name in names}
     for n in sizes:
-        for round_ in range(rounds if n <= 16384 else 1):
+        for round_ in range(rounds_at(n, rounds)):
             for name in names:
                 each = IMPLEMENTATIONS[name]
                 cells = table[name].setdefault(n, [])

@@ -293,16 +293,18 @@ def _distill(options: argparse.Namespace) -> None:
     print(train, test, sep="\n")
     weights = runs.results() / "weights"
 
-    def kept(network: str, seed: int) -> distillation.Classifier:
+    def kept(
+        config: distillation.DistillConfig, network: str, seed: int
+    ) -> distillation.Classifier:
         return distillation.classifier(
             config, network, seed, train, test, weights, options.device, progress=True
         )
 
     unseen = images.normalise(test.images, train.mean, train.std)
     with _alone(name) as scratch:
-        teacher = kept(config.teacher, config.teacher_seed)
+        teacher = kept(config.of_teacher(), config.teacher, config.teacher_seed)
         known = probes.features_of(teacher.network, unseen)  # before it moves to the device
-        plain = [kept(config.student, seed) for seed in config.seeds]
+        plain = [kept(config, config.student, seed) for seed in config.seeds]
         students = [
             distillation.distill(
                 config, seed, teacher.network, train, test, options.device, scratch, progress=True

@@ -18,7 +18,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -268,7 +268,9 @@ class DistillConfig:
         memory_momentum: share of its vector that a memory slot keeps.
         kd_temperature: T of KD.
         stem_stride: 2 halves the images' sides in the first layer of teacher and student.
-        epochs: passes through the images, for teacher and student.
+        epochs: passes through the images.
+        teacher_epochs: passes of the teacher; None takes as many as the student's.
+            A teacher is trained once and its students many times, so more of them cost little.
         batch: images of a step.
         learning_rate: of stochastic gradient descent, a tenth of it from 5/8, 6/8 and 7/8 of the
             epochs on; None takes the literature's, 0.05, or 0.01 for MobileNetV2 and ShuffleNets.
@@ -298,6 +300,7 @@ class DistillConfig:
     kd_temperature: float = 4.0
     stem_stride: int = 1
     epochs: int = 240
+    teacher_epochs: int | None = None
     batch: int = 64
     learning_rate: float | None = None
     sgd_momentum: float = 0.9
@@ -324,6 +327,8 @@ class DistillConfig:
         checks.seeds(self)
         if self.negatives == "sampled" and self.alpha > self.count + 1:
             raise ValueError(f"alpha is {self.alpha}; valid: 0 < alpha <= {self.count + 1}")
+        if self.teacher_epochs is not None:
+            checks.counts(self, teacher_epochs=1)
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}; valid: above 0, or None")
         if not 0 <= self.flip <= 1:
@@ -355,6 +360,10 @@ class DistillConfig:
     @property
     def student(self) -> str:
         return PAIRS[self.pair][1]
+
+    def of_teacher(self) -> "DistillConfig":
+        """The settings that train the teacher."""
+        return replace(self, epochs=self.teacher_epochs or self.epochs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -593,7 +602,8 @@ class _Run:
     def _header(self) -> dict:
         """What the run is; of a teacher also which weights it has."""
         config = {**asdict(self.config), "learning_rate": self.rate}
-        del config["seeds"], config["teacher_seed"]
+        # the teacher's weights, hashed below, say more than how it was made
+        del config["seeds"], config["teacher_seed"], config["teacher_epochs"]
         if self.teacher is None:
             config = {key: config[key] for key in _OF_CLASSIFIERS}
         of_teacher = None if self.teacher is None else runs.state_hash(self.teacher)

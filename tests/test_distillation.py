@@ -451,6 +451,11 @@ def test_the_command_writes_a_record_with_teacher_and_plain_student(
     assert main([*arguments, "--objective", "kd"]) == 0
     assert len(list((tmp_path / "weights").iterdir())) == 3
     assert "classifier" not in capsys.readouterr().err
+    assert main([*arguments, "--objective", "kd", "--teacher_epochs", "3"]) == 0
+    assert len(list((tmp_path / "weights").iterdir())) == 4  # another teacher, the same student
+    assert "classifier-wrn-16-2" not in capsys.readouterr().err
+    assert main([*arguments, "--teacher_epochs", "0"]) == 2
+    assert "teacher_epochs is 0; valid: an integer of at least 1" in capsys.readouterr().err
     assert main([*arguments, "--pair", "vgg13-vgg9"]) == 2
     assert "pair is 'vgg13-vgg9'; valid: wrn-40-2-wrn-16-2" in capsys.readouterr().err
 

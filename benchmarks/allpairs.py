@@ -31,6 +31,7 @@ from mlcpc import allpairs, bounds, runs
 CODE = [f"benchmarks/allpairs.{name}" for name in ("benchmark", "measure", "ratios")]
 WIDTH, TEMPERATURE = 128, 0.1
 SIZES = (256, 1024, 4096, 8192, 16384, 65536)
+WINDOW = 3.0  # seconds of calls in a process, at least
 SHAPES = ((1024, 256), (512, 512), (2048, 256), (1024, 1024), (512, 4096))
 DECLARED = []
 
@@ -232,15 +233,24 @@ def measure(name: str, n: int, threads: int, calls: int) -> dict:
 
 
 def times(call: Callable, calls: int) -> list[float]:
-    """Seconds of each call, after one that does not count (unless there is one call only)."""
-    if calls > 1:
-        call()
+    """Seconds of each call, after one that does not count (unless there is one call only).
+
+    Short calls go on for a window of some seconds. One that takes a tenth of a second meets the
+    other users of a machine or misses them; a window meets them as often as the next one does.
+    """
+    if calls == 1:
+        return [once(call)]
+    call()
     seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
+    while len(seconds) < calls or sum(seconds) < WINDOW:
+        seconds.append(once(call))
     return seconds
+
+
+def once(call: Callable) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def in_own_process(name: str, n: int, threads: int, calls: int) -> dict:
@@ -259,12 +269,8 @@ def in_own_process(name: str, n: int, threads: int, calls: int) -> dict:
 
 
 def calls_at(n: int) -> int:
-    """Many calls where one takes a millisecond, one where it takes half a minute.
-
-    A call of a millisecond meets the other users of a machine or misses them. A second of such
-    calls meets them as often as the next second does.
-    """
-    return 1000 if n <= 512 else 30 if n <= 2048 else 3 if n <= 16384 else 1
+    """Least number of calls: one where a call takes half a minute."""
+    return 3 if n <= 16384 else 1
 
 
 def rounds_at(n: int, rounds: int) -> int:

@@ -17,6 +17,7 @@ Processes, rounds, ratios and memory are as in ``allpairs.py``.
 
 import argparse
 import copy
+import itertools
 import json
 import os
 import statistics
@@ -215,7 +216,7 @@ def measure(name: str, threads: int) -> dict:
         step = each.build()
     except (ImportError, RuntimeError, OSError) as error:
         return {"skipped": f"{type(error).__name__}: {error}".splitlines()[0]}
-    before, count = allpairs.forget_peak(), iter(range(each.steps + 1))
+    before, count = allpairs.forget_peak(), itertools.count()
     seconds = allpairs.times(lambda: step(next(count)), each.steps)
     return {
         "milliseconds": [1e3 * one for one in seconds],

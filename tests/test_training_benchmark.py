@@ -85,7 +85,7 @@ def test_a_peer_that_is_missing_is_skipped(benchmark, monkeypatch):
 def test_a_measurement(benchmark, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent), *sys.path]))
     found = benchmark.in_own_process("scores-crd", 1)
-    assert len(found["milliseconds"]) == 5 and found["mebibytes"] > 0
+    assert len(found["milliseconds"]) >= 5 and found["mebibytes"] > 0
 
 
 def test_targets_are_judged_from_ratios_of_a_round(benchmark):

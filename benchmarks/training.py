@@ -179,7 +179,7 @@ def contrast(objective: str, gathered: bool) -> Callable:
 
 @dataclass(frozen=True)
 class Implementation:
-    """One line of a table: what it runs, how it is made, images of a step, least steps of a process."""
+    """A line of a table: what runs, how it is made, images of a step, least steps of a process."""
 
     title: str
     build: Callable  # () -> callable of a step's number

@@ -200,14 +200,17 @@ def test_extreme_scores(bound, order):
 
 
 @BOTH
-@pytest.mark.parametrize("length", [1e-25, 1e-12, 1.0, 1e12, 1e18, 1e25])
-def test_short_anchors_and_long_keys(bound, length):
-    """Moderate scores of embeddings whose lengths are not."""
-    x, y = pair(48, seed=5, dtype=torch.float32)
-    x, y = x / x.norm(dim=1, keepdim=True) / length, y / y.norm(dim=1, keepdim=True) * length
+@pytest.mark.parametrize("temperature", [0.06, 0.0206])  # scores of 24 bits, and of 70
+@pytest.mark.parametrize("length", [1e-25, 1e-12, 1.0, 1e12, 1e19, 1e25])
+def test_short_anchors_and_long_keys(bound, length, temperature):
+    """Sums of long rows stay finite: 2^70 of them would not, without a shift."""
+    x, noise = pair(48, seed=5, dtype=torch.float32)
+    x = x / x.norm(dim=1, keepdim=True)
+    y = x + 0.01 * noise
+    x, y = x / length, y / y.norm(dim=1, keepdim=True) * length
 
     def value(tile):
-        return lambda x, y: bound(x, y, 0.06, 0.5, tile=tile)
+        return lambda x, y: bound(x, y, temperature, 0.5, tile=tile)
 
     tiled, exact = with_gradients(value(16), x, y), with_gradients(value(0), x.double(), y.double())
     assert abs(tiled[0].double() - exact[0]) < 1e-5

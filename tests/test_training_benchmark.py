@@ -86,6 +86,7 @@ def test_a_measurement(benchmark, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent), *sys.path]))
     found = benchmark.in_own_process("scores-crd", 1)
     assert len(found["milliseconds"]) >= 5 and found["mebibytes"] > 0
+    assert sum(found["milliseconds"]) >= 1e3 * benchmark.allpairs.WINDOW
 
 
 def test_targets_are_judged_from_ratios_of_a_round(benchmark):

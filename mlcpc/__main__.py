@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,30 @@ CODE = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; bad input ends with a message and exit status 2."""
+# Commands that make a record -> their settings.
+CONFIGS = {
+    "boundary": exact.BoundaryConfig,
+    "staircase": estimation.StaircaseConfig,
+    "pretrain": pretraining.PretrainConfig,
+    "distill": distillation.DistillConfig,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Reads the arguments of every command."""
     parser = argparse.ArgumentParser(prog="python -m mlcpc", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    # a shortened option would run, and a sweep would not see that it sets what a record differs in
+    whole = partial(argparse.ArgumentParser, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=whole)
     boundary = commands.add_parser(
         "boundary", help="search the phase diagram of J − I and write its record"
     )
-    add_config(boundary, exact.BoundaryConfig)
+    add_config(boundary, CONFIGS["boundary"])
     boundary.add_argument("--name", help="name of the record (default: boundary)")
     staircase = commands.add_parser(
         "staircase", help="train critics while the information climbs and write the record"
     )
-    add_config(staircase, estimation.StaircaseConfig)
+    add_config(staircase, CONFIGS["staircase"])
     staircase.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
     staircase.add_argument(
         "--save_every", type=int, default=500, help="steps between checkpoints (default: 500)"
@@ -53,14 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
     pretrain = commands.add_parser(
         "pretrain", help="train encoders on two views of images and write their record"
     )
-    add_config(pretrain, pretraining.PretrainConfig)
+    add_config(pretrain, CONFIGS["pretrain"])
     pretrain.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
     pretrain.add_argument("--data", help="folder of the images (default: where images.load looks)")
     pretrain.add_argument("--name", help="name of the record (default: pretrain-DATASET-OBJECTIVE)")
     distill = commands.add_parser(
         "distill", help="train students of a teacher, plain ones beside them, and write the record"
     )
-    add_config(distill, distillation.DistillConfig)
+    add_config(distill, CONFIGS["distill"])
     distill.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
     distill.add_argument("--data", help="folder of the images (default: where images.load looks)")
     distill.add_argument(
@@ -78,7 +90,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     carry.add_argument("record", help="name of the record")
     carry.add_argument("--why", required=True, help="why no number changes, for the record's page")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; bad input ends with a message and exit status 2."""
+    options = parser().parse_args(arguments)
     try:
         run = {
             "boundary": _boundary,
@@ -147,8 +164,9 @@ def _hashes(train: images.ImageSet, test: images.ImageSet) -> dict[str, str]:
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[Path]:
+def _alone(name: str, config: Any) -> Iterator[Path]:
     """The scratch path of a run that no other process works on, removed after an orderly end."""
+    runs.check_settings(name, config)
     scratch = runs.results() / f".{name}.partial"
     with runs.locked(runs.results() / f".{name}.lock"):
         try:
@@ -165,7 +183,7 @@ def _alone(name: str) -> Iterator[Path]:
 
 
 def _boundary(options: argparse.Namespace) -> None:
-    config = config_from(options, exact.BoundaryConfig)
+    config = config_from(options, CONFIGS["boundary"])
     name = options.name or "boundary"
     runs.check_name(name)
     command = _full_command("boundary", config, options)
@@ -180,7 +198,7 @@ def _boundary(options: argparse.Namespace) -> None:
         print(f"[{place}/{len(cells)}] {cell} J - I {gap['gap']:+.2e} nats", flush=True)
         return {**gap, "seconds": time.monotonic() - start}
 
-    with _alone(name) as scratch:
+    with _alone(name, config) as scratch:
         done = runs.sweep(cells, work, scratch, {**asdict(config), "code": code})
         record = _boundary_record(name, command, config, cells, done, code, begin)
         print(f"wrote {runs.write(record)}")
@@ -227,23 +245,23 @@ def _boundary_record(
 
 
 def _staircase(options: argparse.Namespace) -> None:
-    config = config_from(options, estimation.StaircaseConfig)
+    config = config_from(options, CONFIGS["staircase"])
     name = options.name or f"staircase-{config.task}-{config.critic}"
     runs.check_name(name)
     code = runs.code_hash(CODE["staircase"])
     command = _full_command("staircase", config, options)
-    with _alone(name) as scratch:
+    with _alone(name, config) as scratch:
         curves = estimation.staircase(
             config, options.device, scratch, options.save_every, progress=True, jobs=options.jobs
         )
-        record = estimation.record(curves, name, command, code)
+        record = estimation.record(curves, name, command, code, options.device)
         print(f"wrote {runs.write(record)}")
     for line in record.arrays["warnings"]:
         print(f"    {line}")
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    config = config_from(options, pretraining.PretrainConfig)
+    config = config_from(options, CONFIGS["pretrain"])
     name = options.name or f"pretrain-{config.dataset}-{config.objective.replace('_', '-')}"
     runs.check_name(name)
     code = runs.code_hash(CODE["pretrain"])
@@ -260,7 +278,7 @@ def _pretrain(options: argparse.Namespace) -> None:
         trained(runs.results() / f".{name}.partial")
         return
     print(train, test, sep="\n")
-    with _alone(name) as scratch:
+    with _alone(name, config) as scratch:
         done = trained(scratch)
         found = {"trained": []}
         for each in done:
@@ -278,12 +296,12 @@ def _pretrain(options: argparse.Namespace) -> None:
             launcher = f"torchrun --standalone --nproc_per_node {ranks} -m"
             command = command.replace("python -m", launcher, 1)
         data = _hashes(train, test)
-        record = pretraining.record(config, done, found, name, command, code, data)
+        record = pretraining.record(config, done, found, name, command, code, data, options.device)
         print(f"wrote {runs.write(record)}")
 
 
 def _distill(options: argparse.Namespace) -> None:
-    config = config_from(options, distillation.DistillConfig)
+    config = config_from(options, CONFIGS["distill"])
     name = options.name or "-".join(
         ["distill", config.dataset, config.pair.lower(), config.objective.replace("_", "-")]
     )
@@ -291,6 +309,8 @@ def _distill(options: argparse.Namespace) -> None:
     code = runs.code_hash(CODE["distill"])
     train, test = (images.load(config.dataset, each, options.data) for each in images.SPLITS)
     print(train, test, sep="\n")
+    if config.rab[2] > 0:
+        distillation.other_classes(config, train.labels)
     weights = runs.results() / "weights"
 
     def kept(
@@ -301,16 +321,22 @@ def _distill(options: argparse.Namespace) -> None:
         )
 
     unseen = images.normalise(test.images, train.mean, train.std)
-    with _alone(name) as scratch:
+    with _alone(name, config) as scratch:
         teacher = kept(config.of_teacher(), config.teacher, config.teacher_seed)
         known = probes.features_of(teacher.network, unseen)  # before it moves to the device
         plain = [kept(config, config.student, seed) for seed in config.seeds]
+        for line in distillation.doubts(teacher, plain):
+            print(f"warning: {line}", flush=True)
         students = [
             distillation.distill(
                 config, seed, teacher.network, train, test, options.device, scratch, progress=True
             )
             for seed in config.seeds
         ]
+        for each in students:
+            path = weights / f"{name}-seed-{each.seed}.safetensors"
+            distillation.save(path, each, config, train)
+            print(f"wrote {path}")
         shared = {
             of: [
                 probes.shared_neighbours(
@@ -323,12 +349,10 @@ def _distill(options: argparse.Namespace) -> None:
         command = _full_command("distill", config, options)
         data = _hashes(train, test)
         record = distillation.record(
-            config, students, plain, teacher, shared, name, command, code, data
+            config, students, plain, teacher, shared, name, command, code, data, options.device
         )
         for key, found in record.metrics.items():
             print(f"{key:45}", *(f"{value:.4f}" for value in found["values"]))
-        for line in record.arrays["warnings"]:
-            print(f"warning: {line}")
         print(f"wrote {runs.write(record)}")
 
 

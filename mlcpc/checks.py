@@ -24,30 +24,48 @@ def counts(config: object, **least: int) -> None:
             raise ValueError(f"{name} is {value!r}; valid: an integer of at least {smallest}")
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is an integer or a float, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def positive(config: object, *names: str) -> None:
     """Attributes that are above zero and finite."""
     for name in names:
-        if not 0 < (value := getattr(config, name)) < math.inf:
-            raise ValueError(f"{name} is {value}; valid: {name} > 0")
+        value = getattr(config, name)
+        if not is_number(value) or not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value!r}; valid: {name} > 0")
 
 
 def momenta(config: object, *names: str) -> None:
     """Attributes that are shares of the past that is kept: from 0 up to but not including 1."""
     for name in names:
-        if not 0 <= (value := getattr(config, name)) < 1:
-            raise ValueError(f"{name} is {value}; valid: 0 up to but not including 1")
+        value = getattr(config, name)
+        if not is_number(value) or not 0 <= value < 1:
+            raise ValueError(f"{name} is {value!r}; valid: 0 up to but not including 1")
+
+
+def chances(config: object, *names: str) -> None:
+    """Attributes that are probabilities."""
+    for name in names:
+        value = getattr(config, name)
+        if not is_number(value) or not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value!r}; valid: 0 to 1")
 
 
 def not_negative(config: object, *names: str) -> None:
     """Attributes that are finite and at least zero."""
     for name in names:
-        if not 0 <= (value := getattr(config, name)) < math.inf:
-            raise ValueError(f"{name} is {value}; valid: at least 0")
+        value = getattr(config, name)
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value!r}; valid: at least 0")
 
 
 def seeds(config: object) -> None:
     """The attribute ``seeds``: different integers of at least zero, one or more."""
     found = config.seeds
+    if not isinstance(found, (tuple, list)):
+        raise ValueError(f"seeds is {found!r}; valid: a tuple of integers, such as (0, 1, 2)")
     fitting = [not isinstance(s, bool) and isinstance(s, int) and s >= 0 for s in found]
     if not found or not all(fitting) or len(set(found)) < len(found):
         raise ValueError(f"seeds is {found!r}; valid: different integers of at least 0")

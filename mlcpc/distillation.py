@@ -170,6 +170,20 @@ def contrast_loss(
     return bounds.ceiling(negative.shape[1] + 1, alpha) - value
 
 
+def other_classes(config: "DistillConfig", labels: Tensor) -> memory.OtherClasses:
+    """Where the negatives of the contrast come from; to be asked before a teacher is trained.
+
+    Raises:
+        ValueError: labels of one class, ``negatives="all"`` for classes of different sizes, an
+            alpha above the candidates.
+    """
+    others = memory.OtherClasses(labels)
+    candidates = 1 + (others.in_all() if config.negatives == "all" else config.count)
+    if config.alpha > candidates:
+        raise ValueError(f"alpha is {config.alpha}; valid: 0 < alpha <= {candidates} candidates")
+    return others
+
+
 class Contrast(nn.Module):
     """Projections and memories of a teacher and a student, and the contrast of both directions.
 
@@ -199,7 +213,7 @@ class Contrast(nn.Module):
             memory.SampleMemory(len(labels), config.dim, config.memory_momentum, generator)
             for _ in range(2)
         )
-        self.others = memory.OtherClasses(labels)
+        self.others = other_classes(config, labels)
         # log Z of student's and of teacher's direction, set in the first batch (crd alone)
         self.register_buffer("log_scale", torch.full((2,), math.nan))
 
@@ -329,14 +343,17 @@ class DistillConfig:
             raise ValueError(f"alpha is {self.alpha}; valid: 0 < alpha <= {self.count + 1}")
         if self.teacher_epochs is not None:
             checks.counts(self, teacher_epochs=1)
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; valid: above 0, or None")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip is {self.flip}; valid: 0 to 1")
-        if self.weights and (
-            len(self.weights) != 3 or not all(0 <= each < math.inf for each in self.weights)
+        if self.learning_rate is not None:
+            checks.positive(self, "learning_rate")
+        checks.chances(self, "flip")
+        if not isinstance(self.weights, (tuple, list)) or (
+            self.weights
+            and not (
+                len(self.weights) == 3
+                and all(checks.is_number(each) and 0 <= each < math.inf for each in self.weights)
+            )
         ):
-            raise ValueError(f"weights is {self.weights!r}; valid: () or r, a, b of at least 0")
+            raise ValueError(f"weights is {self.weights!r}; valid: () or (r, a, b) of at least 0")
         if not any(self.rab):
             raise ValueError(f"weights is {self.weights!r}; valid: at least one above 0")
         if self.objective != "kd" and self.rab[2] == 0:
@@ -449,15 +466,30 @@ def distill(
         the student as it was after the last epoch.
 
     Raises:
-        ValueError: fewer images than a batch, a teacher for other classes or images, a checkpoint
-            of another configuration or a damaged one, a loss that is not finite: the message says
-            at which step, and the checkpoint of the epoch before it is kept.
+        ValueError: fewer images than a batch, no teacher or one of another kind, for other
+            classes or images, a checkpoint of another configuration or a damaged one, a loss that
+            is not finite: the message says at which step, and the checkpoint of the epoch before
+            it is kept.
     """
+    if not isinstance(teacher, networks.Network):
+        raise ValueError(
+            f"teacher is a {type(teacher).__name__}; valid: a trained mlcpc.networks.Network, such "
+            "as that of mlcpc.distillation.classifier"
+        )
     expected = (len(train.classes), train.images.shape[1])
     if (found := (teacher.num_classes, teacher.in_channels)) != expected:
         raise ValueError(
             f"teacher is for {found[0]} classes and {found[1]} channels; valid: {expected[0]} and "
             f"{expected[1]}, as the images"
+        )
+    weights, wanted = (
+        {name: tuple(each.shape) for name, each in network.state_dict().items()}
+        for network in (teacher, _build(config, config.teacher, train))
+    )
+    if weights != wanted:
+        raise ValueError(
+            f"teacher has weights of other shapes; valid: a {config.teacher} with stem_stride "
+            f"{config.stem_stride}, the teacher of the pair {config.pair}"
         )
     run = _Run(config, config.student, seed, train, test, device, teacher)
     return run.train(None if scratch is None else scratch / f"{run.title}.safetensors", progress)
@@ -638,6 +670,50 @@ def accuracy(network: networks.Network, of: images.ImageSet, like: images.ImageS
     return right / len(of)
 
 
+def save(path: Path, trained: Classifier, config: DistillConfig, train: images.ImageSet) -> None:
+    """Write a student, with what :func:`load` needs to build it again."""
+    state = {
+        "config": json.loads(json.dumps(asdict(config))),
+        "seed": trained.seed,
+        "accuracy": trained.accuracy,
+        "epochs": list(trained.epochs),
+        "classes": len(train.classes),
+        "in_channels": train.images.shape[1],
+    }
+    runs.save_state(path, trained.network.state_dict(), state)
+
+
+def load(path: Path) -> tuple[Classifier, DistillConfig]:
+    """Read a student that :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or one that holds no student of ours.
+    """
+    tensors, state = runs.load_state(path)
+    try:
+        tuples = {key: tuple(state["config"][key]) for key in ("weights", "seeds")}
+        config = DistillConfig(**state["config"] | tuples)
+        network = networks.build(
+            config.student, state["classes"], state["in_channels"], stem_stride=config.stem_stride
+        )
+        network.load_state_dict(tensors)
+        found = Classifier(network.eval(), state["accuracy"], tuple(state["epochs"]), state["seed"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no distilled student: {error}") from None
+    return found, config
+
+
+def doubts(teacher: Classifier, plain: Sequence[Classifier]) -> list[str]:
+    """What speaks against a distillation before its students are trained."""
+    mean = sum(each.accuracy for each in plain) / len(plain)
+    if teacher.accuracy > mean:
+        return []
+    return [
+        f"the teacher ({teacher.accuracy:.4f}) is no better than the plain student ({mean:.4f})"
+    ]
+
+
 def record(
     config: DistillConfig,
     students: Sequence[Classifier],
@@ -648,21 +724,18 @@ def record(
     command: str,
     code: dict[str, str],
     data: dict[str, str],
+    device: str = "cpu",
 ) -> runs.Record:
     """A record of a distillation: accuracies of student, plain student and teacher, and epochs.
+
+    Its seconds are those of the students. Records share teacher and plain students; a hash says
+    which teacher it was.
 
     ``shared`` says for "student" and "plain student" which share of their neighbours inside a class
     each seed has in common with the teacher, from :func:`mlcpc.probes.shared_neighbours`.
 
     It is "full" on all 60,000 images of Fashion-MNIST from 60 epochs on, else "quick".
     """
-    said = []
-    lowest = min(each.accuracy for each in plain)
-    if teacher.accuracy <= lowest:
-        said.append(
-            f"the teacher ({teacher.accuracy:.4f}) is no better than the plain student "
-            f"({lowest:.4f})"
-        )
     metrics = {
         "accuracy student": runs.metric([each.accuracy for each in students], "share"),
         "accuracy plain student": runs.metric([each.accuracy for each in plain], "share"),
@@ -686,8 +759,12 @@ def record(
         config=json.loads(json.dumps(asdict(config))),
         seeds=list(config.seeds),
         metrics=metrics,
-        arrays={"epochs": epochs, "warnings": said},
-        provenance=runs.provenance(code, seconds, data),
+        arrays={
+            "epochs": epochs,
+            "warnings": doubts(teacher, plain),
+            "teacher": runs.state_hash(teacher.network),
+        },
+        provenance=runs.provenance(code, seconds, data, device),
     )
 
 

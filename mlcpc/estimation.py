@@ -572,7 +572,9 @@ def warnings(curves: Curves) -> list[str]:
     return found
 
 
-def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> runs.Record:
+def record(
+    curves: Curves, name: str, command: str, code: dict[str, str], device: str = "cpu"
+) -> runs.Record:
     """A record of a staircase: every cell with its seeds, and the curves in 40 points a level.
 
     It is "full" from 4,000 steps a level and 5 seeds on, as in the paper's figure, else "quick".
@@ -604,7 +606,7 @@ def record(curves: Curves, name: str, command: str, code: dict[str, str]) -> run
         seeds=list(config.seeds),
         metrics=metrics,
         arrays={"steps": middle, "curves": lines, "warnings": warnings(curves)},
-        provenance=runs.provenance(code, curves.seconds),
+        provenance=runs.provenance(code, curves.seconds, device=device),
     )
 
 

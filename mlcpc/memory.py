@@ -290,6 +290,22 @@ class OtherClasses(nn.Module):
         }.items():
             self.register_buffer(name, buffer, persistent=False)
 
+    def in_all(self) -> int:
+        """How many negatives an anchor has when all are taken: N − c with c samples in each class.
+
+        Raises:
+            ValueError: classes of different sizes, where anchors have different numbers of
+                negatives, so that no rectangle holds them.
+        """
+        sizes = self.counts[self.counts > 0]
+        least, most = int(sizes.min()), int(sizes.max())
+        if least < most:
+            raise ValueError(
+                f"negatives is all, and classes have {least} to {most} samples; valid: classes "
+                "of one size, or sampled"
+            )
+        return len(self.labels) - most
+
     def draw(
         self,
         positions: Positions,
@@ -312,8 +328,7 @@ class OtherClasses(nn.Module):
 
         Raises:
             ValueError: an unknown kind, a count missing, below 1 or given with ``all``, positions
-                outside 0 to N − 1; ``all`` with classes of different sizes, where anchors have
-                different numbers of negatives, so that no rectangle holds them.
+                outside 0 to N − 1; ``all`` as :meth:`in_all`.
         """
         samples = len(self.labels)
         if negatives not in ("sampled", "all"):
@@ -333,14 +348,7 @@ class OtherClasses(nn.Module):
         else:
             if count is not None:
                 raise ValueError(f"count is {count} with negatives all; valid: None")
-            sizes = self.counts[self.counts > 0]
-            least, most = int(sizes.min()), int(sizes.max())
-            if least < most:
-                raise ValueError(
-                    f"negatives is all, and classes have {least} to {most} samples; valid: classes "
-                    "of one size, or sampled"
-                )
-            places = torch.arange(samples - most, device=own.device).repeat(len(own), 1)
+            places = torch.arange(self.in_all(), device=own.device).repeat(len(own), 1)
         for rows in _blocks_of_rows(len(places), 8 * places.shape[1]):
             # Places from the anchor's own block on lie one block further.
             some = places[rows]

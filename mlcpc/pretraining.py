@@ -536,6 +536,7 @@ def record(
     command: str,
     code: dict[str, str],
     data: dict[str, str],
+    device: str = "cpu",
 ) -> runs.Record:
     """A record of a pretraining: accuracies with floors and seeds, and every epoch.
 
@@ -546,7 +547,7 @@ def record(
         config: of the run.
         done: what was trained, one a seed.
         found: name, such as trained or pixels -> what :func:`evaluate` found for each seed.
-        name, command, code, data: of the record.
+        name, command, code, data, device: of the record.
     """
     full = (
         config.dataset == "fashion-mnist"
@@ -574,7 +575,7 @@ def record(
         metrics=metrics,
         arrays={"epochs": epochs},
         provenance=runs.provenance(
-            code, sum(one["seconds"] for each in done for one in each.epochs), data
+            code, sum(one["seconds"] for each in done for one in each.epochs), data, device
         ),
     )
 

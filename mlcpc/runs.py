@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,6 +151,29 @@ def check_name(name: str) -> None:
         raise ValueError(f"name is {name!r}; valid: lower case letters, digits and hyphens")
 
 
+def check_settings(name: str, config: Any, folder: Path | None = None) -> None:
+    """Refuse a name under which a record of other settings stands; before it is lost.
+
+    Args:
+        name: of the record that a run is about to write.
+        config: its dataclass; fields that an older record lacks count as their defaults.
+        folder: where the records are; None for :func:`results`.
+
+    Raises:
+        ValueError: such a record; the message names the settings that differ.
+    """
+    path = (folder or results()) / f"{name}.json"
+    if not path.is_file():
+        return
+    stored = asdict(type(config)()) | read(name, folder).config
+    here, there = (json.loads(json.dumps(each)) for each in (asdict(config), stored))
+    if here != there:
+        raise ValueError(
+            f"{path} holds a record of other settings ({differences(here, there)}); valid: "
+            "another --name, or remove that record first"
+        )
+
+
 def metric(values: Iterable[float], unit: str) -> dict:
     """Per-seed values with their mean and a 95 % bootstrap interval of the mean.
 
@@ -173,7 +197,9 @@ def metric(values: Iterable[float], unit: str) -> dict:
     return {"unit": unit, "values": values, "mean": float(np.mean(values)), "interval": interval}
 
 
-def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = None) -> dict:
+def provenance(
+    code: dict[str, str], wall_seconds: float, data: dict | None = None, device: str = "cpu"
+) -> dict:
     """Where a number comes from: device, processes, versions, commit, hashes, seconds.
 
     Args:
@@ -181,10 +207,10 @@ def provenance(code: dict[str, str], wall_seconds: float, data: dict | None = No
             edited while a long run still works with what it loaded.
         wall_seconds: how long the run took.
         data: name of a data set → its sha256, for runs on data.
+        device: cpu or cuda, where it ran.
     """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
-        "device": device,
+        "device": _processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": torch.get_num_threads(),
         "processes": dist.get_world_size() if dist.is_initialized() else 1,
         "versions": {

@@ -215,12 +215,19 @@ def test_thirteen_pairs_can_be_built():
         ({"objective": "nce"}, "objective is 'nce'; valid: kd, crd, cpc, ml_cpc"),
         ({"alpha": 0.0}, "alpha is 0.0; valid: alpha > 0"),
         ({"alpha": 1e5}, "alpha is 100000.0; valid: 0 < alpha <= 16385"),
-        ({"weights": (1.0, 0.5)}, r"weights is \(1.0, 0.5\); valid: \(\) or r, a, b"),
+        ({"weights": (1.0, 0.5)}, r"weights is \(1.0, 0.5\); valid: \(\) or \(r, a, b\)"),
+        ({"weights": 1.0}, r"weights is 1.0; valid: \(\) or \(r, a, b\)"),
+        ({"weights": ("a", 1, 2)}, r"weights is \('a', 1, 2\); valid: \(\) or \(r, a, b\)"),
         ({"weights": (0.0, 0.0, 0.0)}, "valid: at least one above 0"),
-        ({"weights": (1.0, -1.0, 0.0)}, r"valid: \(\) or r, a, b of at least 0"),
+        ({"weights": (1.0, -1.0, 0.0)}, r"valid: \(\) or \(r, a, b\) of at least 0"),
         ({"objective": "kd", "weights": (1.0, 1.0, 1.0)}, "for kd; valid: b = 0"),
         ({"negatives": "some"}, "negatives is 'some'; valid: sampled, all"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; valid: above 0, or None"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; valid: learning_rate > 0"),
+        ({"learning_rate": "a"}, "learning_rate is 'a'; valid: learning_rate > 0"),
+        ({"flip": "a"}, "flip is 'a'; valid: 0 to 1"),
+        ({"memory_momentum": None}, "memory_momentum is None; valid: 0 up to"),
+        ({"weight_decay": True}, "weight_decay is True; valid: at least 0"),
+        ({"seeds": 0}, r"seeds is 0; valid: a tuple of integers, such as \(0, 1, 2\)"),
         ({"memory_momentum": 1.0}, "memory_momentum is 1.0; valid: 0 up to"),
         ({"flip": 2.0}, "flip is 2.0; valid: 0 to 1"),
         ({"padding": -1}, "padding is -1; valid: an integer of at least 0"),
@@ -370,10 +377,14 @@ def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, smal
         distillation.distill(changed, 0, teacher, *digits, scratch=tmp_path)
 
 
-def test_wrong_teachers_devices_and_batches(digits, teacher):
+def test_wrong_teachers_devices_and_batches(digits, teacher, small):
     config = DistillConfig(**TINY)
     with pytest.raises(ValueError, match="teacher is for 3 classes and 1 channels; valid: 10 and"):
         distillation.distill(config, 0, networks.build("wrn-10-2", 3, 1), *digits)
+    with pytest.raises(ValueError, match="teacher is a NoneType; valid: a trained mlcpc.networks"):
+        distillation.distill(config, 0, None, *digits)
+    with pytest.raises(ValueError, match="other shapes; valid: a wrn-10-2 with stem_stride 1, the"):
+        distillation.distill(config, 0, networks.build("wrn-10-1", 10, 1), *digits)
     with pytest.raises(ValueError, match="device is 'tpu'; valid: cpu, cuda"):
         distillation.distill(config, 0, teacher, *digits, device="tpu")
     with pytest.raises(ValueError, match="batch is 200 for 120 images"):
@@ -390,6 +401,16 @@ def test_all_negatives_need_classes_of_one_size(digits, teacher, small):
     )
     with pytest.raises(ValueError, match="classes have 11 to 12 samples; valid: classes of one"):
         distillation.distill(config, 0, teacher, fewer, test)
+    with pytest.raises(ValueError, match="alpha is 110.0; valid: 0 < alpha <= 109 candidates"):
+        distillation.other_classes(DistillConfig(negatives="all", alpha=110.0), train.labels)
+
+
+def test_labels_are_refused_before_a_teacher_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
+    assert main([*arguments, "--negatives", "all"]) == 2
+    assert "negatives is all, and classes have 127 to 161 samples" in capsys.readouterr().err
+    assert not (tmp_path / "weights").exists()
 
 
 def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
@@ -446,13 +467,35 @@ def test_the_command_writes_a_record_with_teacher_and_plain_student(
     gains = [a - b for a, b in zip(found["accuracy student"], found["accuracy plain student"],
                                    strict=True)]  # fmt: skip
     assert gains == pytest.approx(found["gain over plain student"])
-    assert len(list((tmp_path / "weights").iterdir())) == 3
+
+
+    def kept(pattern):
+        return sorted(path.name for path in (tmp_path / "weights").glob(pattern))
+
+    shared = kept("*classifier*")
+    assert len(shared) == 3
+    assert kept("distill-*") == [f"{record.name}-seed-{seed}.safetensors" for seed in (0, 1)]
+    again, config = distillation.load(tmp_path / "weights" / kept("distill-*")[1])
+    assert again.accuracy == found["accuracy student"][1] and again.seed == 1
+    train, test = (images.load("digits", split) for split in images.SPLITS)
+    assert distillation.accuracy(again.network, test, train) == again.accuracy
+    assert config.objective == "cpc" and config.seeds == (0, 1)
+    with pytest.raises(ValueError, match="holds no distilled student"):
+        distillation.load(tmp_path / "weights" / shared[0])
     capsys.readouterr()
     assert main([*arguments, "--objective", "kd"]) == 0
-    assert len(list((tmp_path / "weights").iterdir())) == 3
-    assert "classifier" not in capsys.readouterr().err
-    assert main([*arguments, "--objective", "kd", "--teacher_epochs", "3"]) == 0
-    assert len(list((tmp_path / "weights").iterdir())) == 4  # another teacher, the same student
+    assert kept("*classifier*") == shared
+    said = capsys.readouterr()
+    assert "classifier" not in said.err
+    weaker = "warning: the teacher (" in said.out
+    other = runs.read("distill-digits-wrn-40-2-wrn-16-2-kd").arrays
+    assert bool(other["warnings"]) == weaker and other["teacher"] == record.arrays["teacher"]
+    assert main([*arguments, "--objective", "kd", "--teacher_epochs", "3"]) == 2
+    assert "of other settings (teacher_epochs: 3 here, None there)" in capsys.readouterr().err
+    named = ["--objective", "kd", "--teacher_epochs", "3", "--name", "longer"]
+    assert main([*arguments, *named]) == 0
+    assert len(kept("*classifier*")) == 4  # another teacher, the same student
+    assert runs.read("longer").arrays["teacher"] != record.arrays["teacher"]
     assert "classifier-wrn-16-2" not in capsys.readouterr().err
     assert main([*arguments, "--teacher_epochs", "0"]) == 2
     assert "teacher_epochs is 0; valid: an integer of at least 1" in capsys.readouterr().err
@@ -461,8 +504,9 @@ def test_the_command_writes_a_record_with_teacher_and_plain_student(
 
 
 def test_a_teacher_that_is_no_better_is_said():
-    weak, strong = (
-        distillation.Classifier(None, each, ({"seconds": 1.0},), 0) for each in (0.5, 0.6)
+    network = networks.build("wrn-10-1", 10, 1)
+    weak, strong, best = (
+        distillation.Classifier(network, each, ({"seconds": 1.0},), 0) for each in (0.5, 0.6, 0.8)
     )
     record = distillation.record(
         DistillConfig(), [strong], [strong], weak, {}, "name", "command", {}, {}
@@ -470,3 +514,8 @@ def test_a_teacher_that_is_no_better_is_said():
     assert record.arrays["warnings"] == [
         "the teacher (0.5000) is no better than the plain student (0.6000)"
     ]
+    # better than the worst seed, and still no better than the student
+    assert distillation.doubts(strong, [weak, best]) == [
+        "the teacher (0.6000) is no better than the plain student (0.6500)"
+    ]
+    assert distillation.doubts(best, [strong, weak]) == []

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from conftest import started, until
 
 from mlcpc import __main__ as commands
-from mlcpc import runs
+from mlcpc import exact, runs
 from mlcpc.__main__ import CODE, main
 
 SMALL = ["--sizes", "((1, 2),)", "--batch_sizes", "(2,)", "--steps", "10", "--restarts", "2"]
@@ -83,9 +84,32 @@ def test_interruption_says_how_to_go_on(results):
 
 def test_an_interruption_before_the_first_checkpoint_names_the_folder(results, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match=f": {results} holds what is done; the same"):
-        with commands._alone("early"):
+        with commands._alone("early", exact.BoundaryConfig()):
             raise KeyboardInterrupt
     assert list(results.iterdir()) == []
+
+
+def test_a_record_of_other_settings_is_not_overwritten(results, capsys):
+    assert main(["boundary", *SMALL, "--seeds", "(0,)"]) == 0
+    record = runs.read("boundary")
+    assert main(["boundary", *SMALL, "--seeds", "(5,)"]) == 2
+    said = capsys.readouterr().err
+    assert "boundary.json holds a record of other settings (seeds: [5] here, [0] there)" in said
+    assert "valid: another --name, or remove that record first" in said
+    assert runs.read("boundary") == record
+    older = {key: value for key, value in record.config.items() if key != "restarts"}
+    runs.write(replace(record, name="older", config=older))
+    config = exact.BoundaryConfig(**record.config)
+    with pytest.raises(ValueError, match="of other settings .restarts: "):
+        runs.check_settings("older", config)  # what it lacks counts as the default
+    runs.check_settings("older", replace(config, restarts=exact.BoundaryConfig().restarts))
+    runs.check_settings("boundary", config)
+
+
+def test_options_are_written_out(capsys):
+    with pytest.raises(SystemExit):
+        main(["boundary", "--seed", "(0,)"])
+    assert "unrecognized arguments: --seed" in capsys.readouterr().err
 
 
 def test_a_record_is_carried_by_its_name(results, capsys):

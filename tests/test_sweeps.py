@@ -66,16 +66,16 @@ def test_every_run_of_the_book_is_one_that_its_command_takes():
 
 
 def test_a_grid_is_every_combination(tmp_path):
-    content = {"one": {"command": "pretrain", "settings": {"epochs": 3}, "name": "x-{alpha}-{kind}",
-               "grid": {"kind": ["cpc", "ml_cpc"],
-                        "alpha": {"0.1": {"alpha": 0.1, "dim": 8}, "b": {}}}}}  # fmt: skip
+    content = {"one": {"command": "pretrain", "settings": {"epochs": 3},
+               "name": "x-{length}-{objective}",
+               "grid": {"objective": ["cpc", "ml_cpc"],
+                        "length": {"0.1": {"epochs": 1, "dim": 8}, "b": {}}}}}  # fmt: skip
     assert read(tmp_path, content) == {
         "one": {
-            "x-0-1-cpc": "pretrain --epochs 3 --kind cpc --alpha 0.1 --dim 8 --name x-0-1-cpc",
-            "x-b-cpc": "pretrain --epochs 3 --kind cpc --name x-b-cpc",
-            "x-0-1-ml-cpc":
-                "pretrain --epochs 3 --kind ml_cpc --alpha 0.1 --dim 8 --name x-0-1-ml-cpc",
-            "x-b-ml-cpc": "pretrain --epochs 3 --kind ml_cpc --name x-b-ml-cpc",
+            "x-0-1-cpc": "pretrain --epochs 1 --objective cpc --dim 8 --name x-0-1-cpc",
+            "x-b-cpc": "pretrain --epochs 3 --objective cpc --name x-b-cpc",
+            "x-0-1-ml-cpc": "pretrain --epochs 1 --objective ml_cpc --dim 8 --name x-0-1-ml-cpc",
+            "x-b-ml-cpc": "pretrain --epochs 3 --objective ml_cpc --name x-b-ml-cpc",
         }
     }  # fmt: skip
 
@@ -107,6 +107,10 @@ def test_values_are_written_as_commands_read_them(value, text):
         ({"grid": {"length": {}}}, r"the axis length is {}; valid: a list of values"),
         ({"grid": {"length": {"short": 3}}}, "short of the axis length is 3; valid: options"),
         ({"settings": [3]}, r"settings is \[3\]; valid: options with their values"),
+        ({"settings": {"stepz": 3}}, "unrecognized arguments: --stepz 3"),
+        ({"settings": {"batc": 16}}, "unrecognized arguments: --batc 16"),  # no short forms
+        ({"settings": {"task": "cube"}}, "task is 'cube'; valid: gaussian, cubic"),
+        ({"settings": {"width": "wide"}}, "argument --width: invalid int value: 'wide'"),
     ],
 )
 def test_mistakes_in_the_file_are_named(tmp_path, change, message):
@@ -231,11 +235,12 @@ def test_a_killed_sweep_is_finished_by_the_same_command(folder):
 
 def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(folder):
     content = {"small": {**SMALL["small"], "name": "small-{task}", "grid": {
-        "task": ["cube", "cubic", "gaussian"]}}}  # fmt: skip
+        "task": {"tpu": {"device": "tpu"}, "cubic": {"task": "cubic"}, "gaussian": {}},
+    }}}  # fmt: skip
     content["small"]["settings"] = {**SMALL["small"]["settings"], "steps": 100}
     (folder / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     code, said = finished(folder, *SWEEP)
-    assert code == 1 and "error: task is 'cube'; valid: gaussian, cubic" in said
+    assert code == 1 and "error: device is 'tpu'; valid: cpu, cuda" in said
     assert sorted(path.stem for path in (folder / "results").glob("*.json")) == [
         "small-cubic", "small-gaussian",
     ]  # fmt: skip

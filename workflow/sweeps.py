@@ -1,5 +1,7 @@
 """What workflow/sweeps.yaml asks for: the runs of each sweep, by the names of their records."""
 
+import contextlib
+import io
 import itertools
 import json
 import re
@@ -8,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from mlcpc.__main__ import CONFIGS, config_from, parser
+
 KEYS = {"command", "settings", "grid", "name"}
-COMMANDS = ("boundary", "staircase", "pretrain", "distill")
 
 
 class Refusal(Exception):
@@ -97,9 +100,9 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
     """Sweep -> name of a record -> arguments of the command that makes it.
 
     Raises:
-        Refusal: no such file, or not one of sweeps; unknown or missing keys, an unknown command, a
-            name that no record can have, two runs of one name, a record of other settings or one
-            that is cut off.
+        Refusal: no such file, or not one of sweeps; unknown or missing keys, an unknown command,
+            options or values that the command refuses, a name that no record can have, two runs of
+            one name, a record of other settings or one that is cut off.
     """
     found, taken = {}, set()
     for sweep, given in _content(path).items():
@@ -109,9 +112,9 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
         if unknown or missing:
             raise Refusal(f"sweep {sweep}: unknown keys {sorted(map(str, unknown))}, missing keys "
                           f"{sorted(missing)}; valid: {', '.join(sorted(KEYS))}")
-        if given["command"] not in COMMANDS:
+        if given["command"] not in CONFIGS:
             raise Refusal(f"sweep {sweep}: command is {given['command']!r}; "
-                          f"valid: {', '.join(COMMANDS)}")
+                          f"valid: {', '.join(CONFIGS)}")
         settings = given.get("settings", {})
         if not isinstance(settings, dict):
             raise Refusal(f"sweep {sweep}: settings is {settings!r}; "
@@ -135,7 +138,20 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
                 raise Refusal(f"sweep {sweep}: {record} was made with other settings: {other}. "
                               "Give the sweep another name, or remove the record")
             found[sweep][name] = command(given["command"], options, name)
+            check(found[sweep][name], sweep)
     return found
+
+
+def check(arguments: str, sweep: str) -> None:
+    """Refuse a run that its command would refuse, before any job starts."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options = parser().parse_args(shlex.split(arguments))
+            config_from(options, CONFIGS[options.command])
+    except (SystemExit, ValueError) as error:
+        reason = said.getvalue().strip().splitlines()[-1:] or [str(error)]
+        raise Refusal(f"sweep {sweep}: mlcpc {arguments}: {reason[0]}") from None
 
 
 def _content(path: Path) -> dict:

@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import inspect
+import re
 import shlex
 import shutil
 import sys
@@ -118,8 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def add_config(parser: argparse.ArgumentParser, config: type) -> None:
     """Give a parser one option for each field of a config dataclass, with its default."""
-    lines = (config.__doc__ or "").splitlines()
-    explained = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
+    explained = _explained(config)
     for each in fields(config):
         default = each.default if each.default is not MISSING else None
         # bool("False") is True, so truth values are read as Python's literals, too.
@@ -131,6 +132,20 @@ def add_config(parser: argparse.ArgumentParser, config: type) -> None:
             default=default,
             help=f"{explained.get(each.name, '')} (default: {default})",
         )
+
+
+def _explained(config: type) -> dict[str, str]:
+    """What the docstring of a dataclass says of each field, over one line or more."""
+    found, name = {}, None
+    for line in inspect.cleandoc(config.__doc__ or "").splitlines():
+        if starts := re.match(r"    (\w+): (.*)", line):
+            name = starts[1]
+            found[name] = starts[2]
+        elif name and line.startswith(" " * 8):
+            found[name] += " " + line.strip()
+        else:
+            name = None
+    return found
 
 
 def config_from(options: argparse.Namespace, config: type) -> Any:
@@ -362,7 +377,7 @@ def _probe(options: argparse.Namespace) -> None:
     train, test = (images.load(name, each, options.data) for each in images.SPLITS)
     print(train, test, sep="\n")
     both = (pretraining.features(encoder.network, part, train) for part in (train, test))
-    found = {"trained": [pretraining.evaluate(*both, train, test)]}
+    found = {"trained": [pretraining.evaluate(*both, train, test, config.seeds[0])]}
     _print_probes(found | pretraining.floors(config, train, test))
 
 

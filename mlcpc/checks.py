@@ -30,11 +30,18 @@ def is_number(value: object) -> bool:
 
 
 def positive(config: object, *names: str) -> None:
-    """Attributes that are above zero and finite."""
+    """Attributes that are above zero and finite in single precision."""
     for name in names:
         value = getattr(config, name)
-        if not is_number(value) or not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value!r}; valid: {name} > 0")
+        if not is_number(value) or not 0 < value <= torch.finfo(torch.float32).max:
+            raise ValueError(f"{name} is {value!r}; valid: {name} > 0, and finite")
+
+
+def truths(config: object, *names: str) -> None:
+    """Attributes that are True or False."""
+    for name in names:
+        if not isinstance(value := getattr(config, name), bool):
+            raise ValueError(f"{name} is {value!r}; valid: True, False")
 
 
 def momenta(config: object, *names: str) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mlcpc import bounds, checks, images, memory, networks, runs
+from mlcpc import bounds, checks, images, memory, networks, probes, runs
 from mlcpc.shapes import Float, Tensor
 
 Logits = Float[Tensor, "n classes"]
@@ -572,18 +572,30 @@ class _Run:
         order = runs.generator(self.seed, self.epoch)
         sums, steps = {}, 0
         for index in images.Batches(len(self.train_set), config.batch, order):
-            parts = self._step(index, steps, path)
+            try:
+                parts = self._step(index, steps)
+            except ValueError as error:
+                raise self._stopped(str(error), steps, path) from error
             steps += 1
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value.double()
             rate = steps * config.batch / (time.perf_counter() - begin)
             bar.set_postfix_str(f"loss {parts['loss']:.3f}, {rate:.0f} images/s", refresh=False)
             bar.update()
+        try:  # before a checkpoint of weights that the last step broke replaces a good one
+            if broken := runs.not_finite({"network": self.network}):
+                raise ValueError(f"{broken[0]} is not finite")
+            given = self.train_set
+            probes.features_of(
+                self.network, images.normalise(given.images[:32], given.mean, given.std)
+            )
+        except ValueError as error:
+            raise self._stopped(str(error), steps - 1, path) from error
         seen = {name: float(value) / steps for name, value in sums.items()}
         self.epochs.append(seen | {"seconds": time.perf_counter() - begin})
         self.epoch += 1
 
-    def _step(self, index: Tensor, step: int, path: Path | None) -> dict[str, Tensor]:
+    def _step(self, index: Tensor, step: int) -> dict[str, Tensor]:
         config, given = self.config, self.train_set
         key = (self.seed, self.epoch, step)
         rows = index.to(given.images.device)
@@ -598,7 +610,7 @@ class _Run:
         features = self.network.features(pixels)
         logits = self.network.classifier(features)
         parts = {"cross entropy": nn.functional.cross_entropy(logits, given.labels[rows])}
-        self._refuse_infinite(parts["cross entropy"], step, path)
+        _refuse_infinite(parts["cross entropy"])
         embedded, weights = None, (1.0,)
         if self.teacher is not None:
             weights = config.rab
@@ -611,7 +623,7 @@ class _Run:
                     rows, features, known, runs.generator(*key, 1)
                 )
         loss = sum(weight * each for weight, each in zip(weights, parts.values(), strict=False))
-        self._refuse_infinite(loss, step, path)
+        _refuse_infinite(loss)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -619,13 +631,16 @@ class _Run:
             self.contrast.remember(rows, *(each.detach() for each in embedded))
         return {"loss": loss.detach(), **{name: each.detach() for name, each in parts.items()}}
 
-    def _refuse_infinite(self, loss: Tensor, step: int, path: Path | None) -> None:
-        if not math.isfinite(value := loss.item()):
-            kept = "" if path is None or not path.exists() else f" {path} holds the epoch before."
-            raise ValueError(
-                f"{self.title} stopped in epoch {self.epoch}, step {step}: loss is {value}; "
-                f"valid: finite. Lower learning_rate.{kept}"
-            )
+    def _stopped(self, why: str, step: int, path: Path | None) -> ValueError:
+        kept = (
+            ""
+            if path is None or not path.exists()
+            else (f" {path} holds the epoch before, for these settings alone.")
+        )
+        return ValueError(
+            f"{self.title} stopped in epoch {self.epoch}, step {step}: {why}. Lower "
+            f"learning_rate.{kept}"
+        )
 
     def _modules(self) -> dict[str, nn.Module]:
         found = {"network": self.network}
@@ -647,6 +662,11 @@ class _Run:
             "data": [self.train_set.sha256, self.test_set.sha256],
             "code": self.code,
         }
+
+
+def _refuse_infinite(loss: Tensor) -> None:
+    if not math.isfinite(value := loss.item()):
+        raise ValueError(f"loss is {value}; valid: finite")
 
 
 # Fields of the config that a classifier on labels alone depends on.

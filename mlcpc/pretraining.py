@@ -1,7 +1,8 @@
 r"""Teach an encoder without labels: two views of an image must find each other.
 
 :func:`pretrain` trains one encoder for each seed with CPC or ML-CPC. Negatives are keys of a slowly
-moving copy of the encoder that wait in a queue (MoCo), or the other images of the batch (SimCLR).
+moving copy of the encoder that wait in a queue (MoCo), or the second views of the other images of
+the batch (as SimCLR, in one direction).
 :func:`evaluate` asks what the frozen features know of the labels.
 
 Every random draw of a step follows from the seed, the epoch and the step, so a run that was killed
@@ -111,6 +112,7 @@ class PretrainConfig:
         checks.positive(self, "alpha", "alpha_last", "temperature", "learning_rate")
         checks.momenta(self, "key_momentum", "sgd_momentum")
         checks.not_negative(self, "weight_decay")
+        checks.truths(self, "divide_by_alpha")
         checks.seeds(self)
         if self.alpha_schedule == "constant" and self.alpha_last != self.alpha:
             raise ValueError(
@@ -346,6 +348,7 @@ class _Run:
             )
             bar.update()
         self._average_buffers()
+        self._refuse_broken(step, path)
         seen = {name: float(value) / self.per_epoch for name, value in sums.items()}
         seen |= {"alpha": alpha_at(config, self.epoch), "seconds": time.perf_counter() - begin}
         self.epoch += 1
@@ -364,11 +367,7 @@ class _Run:
             if not math.isfinite(value := parts["loss"].item()):
                 raise ValueError(f"loss is {value}; valid: finite")
         except ValueError as error:
-            kept = "" if path is None or not path.exists() else f" {path} holds the epoch before."
-            raise ValueError(
-                f"seed {self.seed} stopped in epoch {self.epoch}, step {step}: {error}. Lower "
-                f"learning_rate, or raise temperature.{kept}"
-            ) from error
+            raise self._stopped(error, step, path) from error
         self.optimiser.zero_grad()
         divisor = alpha_at(config, self.epoch) if config.divide_by_alpha else 1.0
         self.accelerator.backward(parts["loss"] / divisor)
@@ -376,6 +375,27 @@ class _Run:
         if keys is not None:
             self.queue.push(keys)
         return {name: value.detach() for name, value in parts.items()}
+
+    def _stopped(self, error: ValueError, step: int, path: Path | None) -> ValueError:
+        kept = (
+            ""
+            if path is None or not path.exists()
+            else (f" {path} holds the epoch before, for these settings alone.")
+        )
+        return ValueError(
+            f"seed {self.seed} stopped in epoch {self.epoch}, step {step}: {error}. Lower "
+            f"learning_rate, or raise temperature.{kept}"
+        )
+
+    def _refuse_broken(self, step: int, path: Path | None) -> None:
+        """Stop before a checkpoint of weights that the last step broke replaces a good one."""
+        try:
+            if broken := runs.not_finite(self._modules()):
+                raise ValueError(f"{broken[0]} is not finite")
+            some = images.normalise(self.train.images[:32], self.train.mean, self.train.std)
+            probes.features_of(self.encoder.network, some)
+        except ValueError as error:
+            raise self._stopped(error, step, path) from error
 
     def _with_queue(self, index: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
         keep = self.config.key_momentum
@@ -540,8 +560,8 @@ def record(
 ) -> runs.Record:
     """A record of a pretraining: accuracies with floors and seeds, and every epoch.
 
-    It is "full" on all 60,000 images of Fashion-MNIST with ResNet18, 100 epochs and 3 seeds, else
-    "quick".
+    It is "full" on all 60,000 images of Fashion-MNIST with ResNet18 or ResNet50, 100 epochs and 3
+    seeds, else "quick".
 
     Args:
         config: of the run.
@@ -587,7 +607,7 @@ def save(path: Path, trained: Pretrained, config: PretrainConfig, in_channels: i
 
 
 def load(path: Path) -> tuple[Encoder, PretrainConfig]:
-    """Read an encoder that :func:`save` wrote.
+    """Read an encoder that :func:`save` wrote; the configuration names its seed alone.
 
     Raises:
         FileNotFoundError: no such file.
@@ -595,7 +615,7 @@ def load(path: Path) -> tuple[Encoder, PretrainConfig]:
     """
     tensors, state = runs.load_state(path)
     try:
-        config = PretrainConfig(**{**state["config"], "seeds": tuple(state["config"]["seeds"])})
+        config = PretrainConfig(**{**state["config"], "seeds": (state["seed"],)})
         encoder = Encoder(config, state["in_channels"])
         encoder.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

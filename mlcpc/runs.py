@@ -7,6 +7,7 @@ truncated or hand-edited file is refused.
 
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -696,6 +697,20 @@ def save_training(
     save_state(path, tensors, header | {"progress": progress})
 
 
+def not_finite(modules: dict[str, torch.nn.Module]) -> list[str]:
+    """Names of weights and of running statistics that hold NaN or infinity.
+
+    To be asked before :func:`save_training`, which would put them in the place of good ones.
+    """
+    return [
+        f"{name}.{key}"
+        for name, module in modules.items()
+        for key, value in itertools.chain(module.named_parameters(), module.named_buffers())
+        if (isinstance(value, torch.nn.Parameter) or "running_" in key)
+        and not bool(value.isfinite().all())
+    ]
+
+
 def resume_training(
     path: Path,
     modules: dict[str, torch.nn.Module],
@@ -711,7 +726,10 @@ def resume_training(
     tensors, found = load_state(path)
     progress = found.pop("progress", None)
     if progress is None or found != json.loads(json.dumps(header)):
-        raise ValueError(f"{path} is of another run: {differences(header, found) or 'no progress'}")
+        raise ValueError(
+            f"{path} is of another run: {differences(header, found) or 'no progress'}; valid: "
+            "another --name, or remove that file to start anew"
+        )
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

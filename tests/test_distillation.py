@@ -320,7 +320,7 @@ def test_step_sizes_fall_three_times(name, given, first, digits, monkeypatch):
     run = distillation._Run(config, name, 0, *digits, "cpu", None)
     rates = []
 
-    def remember(index, step, path):
+    def remember(index, step):
         rates.append(run.optimiser.param_groups[0]["lr"])
         return {"loss": torch.zeros(())}
 
@@ -414,9 +414,29 @@ def test_labels_are_refused_before_a_teacher_is_trained(tmp_path, monkeypatch, c
 
 
 def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
-    config = DistillConfig(**{**TINY, "learning_rate": 1e200})
+    config = DistillConfig(**{**TINY, "learning_rate": 1e30})
     with pytest.raises(ValueError, match="student-wrn-10-1-seed-0 stopped in epoch 0, step"):
         distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+
+
+def test_weights_that_the_last_step_broke_replace_no_checkpoint(
+    digits, teacher, small, tmp_path, monkeypatch
+):
+    config = DistillConfig(**{**TINY, "epochs": 2})
+    step, last = distillation._Run._step, len(digits[0]) // config.batch - 1
+
+    def poisoned(self, index, place):
+        parts = step(self, index, place)
+        if self.epoch == 1 and place == last:
+            next(self.network.parameters()).data.fill_(math.inf)
+        return parts
+
+    monkeypatch.setattr(distillation._Run, "_step", poisoned)
+    said = f"epoch 1, step {last}: network.* is not finite.*holds the epoch before"
+    with pytest.raises(ValueError, match=said):
+        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    _, state = runs.load_state(tmp_path / "student-wrn-10-1-seed-0.safetensors")
+    assert state["progress"][0] == 1
 
 
 def test_accuracy_is_the_share_of_right_answers(digits, teacher):

@@ -106,6 +106,13 @@ def test_a_record_of_other_settings_is_not_overwritten(results, capsys):
     runs.check_settings("boundary", config)
 
 
+def test_help_says_all_of_a_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "above 1 the keys are shuffled among them, as on so many devices. (default: 1)" in said
+
+
 def test_options_are_written_out(capsys):
     with pytest.raises(SystemExit):
         main(["boundary", "--seed", "(0,)"])

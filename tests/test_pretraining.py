@@ -305,6 +305,46 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(digits, tmp_pa
     assert state["progress"][0] == 1
 
 
+@pytest.mark.parametrize("poison", [math.nan, 1e30])
+def test_weights_that_the_last_step_broke_replace_no_checkpoint(
+    digits, tmp_path, monkeypatch, poison
+):
+    """A loss is looked at before its step; the last step of an epoch has no loss behind it."""
+    config = PretrainConfig(**TINY)
+    average = pretraining._Run._average_buffers
+
+    def poisoned(self):
+        if self.epoch == 1:
+            for each in self.encoder.network.parameters():
+                each.data.fill_(poison)
+        average(self)
+
+    monkeypatch.setattr(pretraining._Run, "_average_buffers", poisoned)
+    last = len(digits[0]) // config.batch - 1
+    with pytest.raises(ValueError, match=f"stopped in epoch 1, step {last}: .*holds the epoch be"):
+        pretraining.pretrain(config, 0, *digits, scratch=tmp_path)
+    _, state = runs.load_state(tmp_path / "seed-0.safetensors")
+    assert state["progress"][0] == 1
+    monkeypatch.undo()
+    resumed = pretraining.pretrain(config, 0, *digits, scratch=tmp_path)
+    assert len(resumed.epochs) == config.epochs
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"divide_by_alpha": "False"}, "divide_by_alpha is 'False'; valid: True, False"),
+        ({"learning_rate": math.inf}, "learning_rate is inf; valid: learning_rate > 0, and finite"),
+        ({"learning_rate": 1e39}, "learning_rate is 1e[+]39; valid: learning_rate > 0, and finite"),
+        ({"temperature": "warm"}, "temperature is 'warm'; valid: temperature > 0"),
+        ({"seeds": 3}, "seeds is 3; valid: a tuple of integers"),
+    ],
+)
+def test_settings_of_another_kind_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainConfig(**change)
+
+
 def test_fewer_images_than_a_batch(digits):
     with pytest.raises(ValueError, match="batch is 300 for 200 images; valid: at most that"):
         config = PretrainConfig(**{**TINY, "batch": 300, "queue": 300})
@@ -357,7 +397,9 @@ def test_pretrain_and_probe(tmp_path, monkeypatch, capsys):
     assert "digits: 1,438 images of 1 × 8 × 8" in told
     assert main(["probe", str(tmp_path / "weights" / "tiny-seed-1.safetensors")]) == 0
     told = capsys.readouterr().out
-    assert f"knn {record.metrics['knn trained']['values'][1]:.4f}" in told
+    for kind in ("knn", "linear"):
+        assert f"{kind} {record.metrics[f'{kind} trained']['values'][1]:.4f}" in told
+    assert told.count("untrained") == 1
     assert main(["probe", str(tmp_path / "tiny.json")]) == 2
     assert "tiny.json is not a whole checkpoint" in capsys.readouterr().err
 

@@ -32,7 +32,7 @@ def benchmark():
 def test_the_usual_loop_has_our_loss(benchmark, monkeypatch):
     small = replace(benchmark.PRETRAIN, network="resnet8", batch=8, queue=16, dim=4)
     monkeypatch.setattr(benchmark, "PRETRAIN", small)
-    loop = benchmark.Usual()
+    loop = benchmark.Usual("cpu")
     x, y = (torch.nn.functional.normalize(torch.randn(8, 4), dim=1) for _ in range(2))
     before = loop.queue.T.clone()
     ours = math.log(17) - allpairs.cpc(x, y, small.temperature, keys=before)
@@ -57,7 +57,7 @@ def test_gathered_rows_have_our_loss(benchmark, monkeypatch, objective):
 def _steps(build):
     with torch.random.fork_rng():
         torch.manual_seed(0)  # of the projections
-        step = build()
+        step = build("cpu")
         return torch.stack([step(k) for k in range(3)])
 
 
@@ -87,6 +87,21 @@ def test_a_measurement(benchmark, monkeypatch):
     found = benchmark.in_own_process("scores-crd", 1)
     assert len(found["milliseconds"]) >= 5 and found["mebibytes"] > 0
     assert sum(found["milliseconds"]) >= 1e3 * benchmark.allpairs.WINDOW
+
+
+def test_the_bare_networks_are_those_of_a_step(benchmark, monkeypatch):
+    small = replace(benchmark.PRETRAIN, network="resnet8", batch=8, queue=16, dim=4)
+    monkeypatch.setattr(benchmark, "PRETRAIN", small)
+    bare = benchmark.Bare("cpu")
+    bare.step(0)
+    assert all(each.grad is not None for each in bare.encoder.parameters())
+    assert all(each.grad is None for each in bare.key_encoder.parameters())
+    assert [each.shape for each in bare.ready] == [(8, 1, 28, 28)] * 2
+    table = {"ours-cpc": {8: [{"milliseconds": [2.2]}]}, "bare": {8: [{"milliseconds": [2.0]}]}}
+    assert benchmark.targets(table) == []
+    [(title, found, kind, limit)] = benchmark.targets(table, "cuda")
+    assert title == "CPC, ours: time of a step over its bare networks"
+    assert found == pytest.approx(1.1) and (kind, limit) == ("at most", 1.15)
 
 
 def test_targets_are_judged_from_ratios_of_a_round(benchmark):

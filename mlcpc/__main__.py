@@ -181,9 +181,9 @@ def _hashes(train: images.ImageSet, test: images.ImageSet) -> dict[str, str]:
 @contextmanager
 def _alone(name: str, config: Any) -> Iterator[Path]:
     """The scratch path of a run that no other process works on, removed after an orderly end."""
-    runs.check_settings(name, config)
     scratch = runs.results() / f".{name}.partial"
     with runs.locked(runs.results() / f".{name}.lock"):
+        runs.check_settings(name, config)
         try:
             yield scratch
         except KeyboardInterrupt:

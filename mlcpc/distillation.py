@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mlcpc import bounds, checks, images, memory, networks, probes, runs
+from mlcpc import bounds, checks, images, memory, networks, runs
 from mlcpc.shapes import Float, Tensor
 
 Logits = Float[Tensor, "n classes"]
@@ -586,9 +586,11 @@ class _Run:
             if broken := runs.not_finite({"network": self.network}):
                 raise ValueError(f"{broken[0]} is not finite")
             given = self.train_set
-            probes.features_of(
-                self.network, images.normalise(given.images[:32], given.mean, given.std)
-            )
+            some = images.normalise(given.images[:32], given.mean, given.std)
+            with torch.no_grad():  # the next epoch sets the mode again
+                answers = self.network.eval()(some)
+            if not bool(answers.isfinite().all()):
+                raise ValueError("answers of the network are not finite")
         except ValueError as error:
             raise self._stopped(str(error), steps - 1, path) from error
         seen = {name: float(value) / steps for name, value in sums.items()}

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields, replace
@@ -80,6 +81,12 @@ def parser() -> argparse.ArgumentParser:
     distill.add_argument(
         "--name", help="name of the record (default: distill-DATASET-PAIR-OBJECTIVE)"
     )
+    distill.add_argument(
+        "--only",
+        choices=distillation.PARTS,
+        help="train these alone, leave them in results/weights and write no record, so that many "
+        "jobs can share a record's work (default: all of them, and the record)",
+    )
     probe = commands.add_parser(
         "probe", help="ask what the features of a pretrained encoder know of the labels"
     )
@@ -108,7 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
             "records": _records,
             "carry": _carry,
         }
-        run[options.command](options)
+        with warnings.catch_warnings():
+            # without the file and the line of code that Python names
+            warnings.showwarning = lambda said, *_: print(f"warning: {said}", file=sys.stderr)
+            run[options.command](options)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -327,31 +337,42 @@ def _distill(options: argparse.Namespace) -> None:
     if config.rab[2] > 0:
         distillation.other_classes(config, train.labels)
     weights = runs.results() / "weights"
+    how = {"device": options.device, "progress": True}
 
     def kept(
         config: distillation.DistillConfig, network: str, seed: int
     ) -> distillation.Classifier:
-        return distillation.classifier(
-            config, network, seed, train, test, weights, options.device, progress=True
-        )
+        return distillation.classifier(config, network, seed, train, test, weights, **how)
 
+    def teacher_of() -> distillation.Classifier:
+        return kept(config.of_teacher(), config.teacher, config.teacher_seed)
+
+    def plain_of() -> list[distillation.Classifier]:
+        return [kept(config, config.student, seed) for seed in config.seeds]
+
+    def students_of(teacher: distillation.Classifier) -> list[distillation.Classifier]:
+        paths = [weights / distillation.student_file(name, seed) for seed in config.seeds]
+        return [
+            distillation.distill(config, seed, teacher.network, train, test, path=path, **how)
+            for seed, path in zip(config.seeds, paths, strict=True)
+        ]
+
+    if options.only is not None:
+        parts = {
+            "teacher": teacher_of,
+            "plain": plain_of,
+            "students": lambda: students_of(teacher_of()),
+        }
+        parts[options.only]()
+        return
     unseen = images.normalise(test.images, train.mean, train.std)
-    with _alone(name, config) as scratch:
-        teacher = kept(config.of_teacher(), config.teacher, config.teacher_seed)
+    with _alone(name, config):
+        teacher = teacher_of()
         known = probes.features_of(teacher.network, unseen)  # before it moves to the device
-        plain = [kept(config, config.student, seed) for seed in config.seeds]
+        plain = plain_of()
         for line in distillation.doubts(teacher, plain):
             print(f"warning: {line}", flush=True)
-        students = [
-            distillation.distill(
-                config, seed, teacher.network, train, test, options.device, scratch, progress=True
-            )
-            for seed in config.seeds
-        ]
-        for each in students:
-            path = weights / f"{name}-seed-{each.seed}.safetensors"
-            distillation.save(path, each, config, train)
-            print(f"wrote {path}")
+        students = students_of(teacher)
         shared = {
             of: [
                 probes.shared_neighbours(

@@ -59,6 +59,8 @@ WEIGHTS = {
     "ml_cpc": (1.0, 0.0, 0.8),
 }
 OBJECTIVES = tuple(WEIGHTS)
+# What a record needs, trained one by one or together.
+PARTS = ("teacher", "plain", "students")
 # Step sizes of the literature: 0.05, and a fifth of it for these.
 _SLOW = ("MobileNetV2", "ShuffleNetV1", "ShuffleNetV2")
 
@@ -82,14 +84,14 @@ def kd_loss(student: Logits, teacher: Logits, temperature: float = 4.0) -> Float
         the loss in nats, 0 where the predictions agree.
 
     Raises:
-        ValueError: shapes that differ, T not in (0, ∞).
+        ValueError: shapes that differ, no images, T not in (0, ∞).
 
     Source: Hinton, Vinyals & Dean 2015, arXiv 1503.02531; T = 4 is Tian et al. 2020.
     """
-    if student.shape != teacher.shape or student.dim() != 2:
+    if student.shape != teacher.shape or student.dim() != 2 or not student.numel():
         raise ValueError(
             f"student has shape {tuple(student.shape)}, teacher {tuple(teacher.shape)}; "
-            "valid: (n, classes) twice"
+            "valid: (n, classes) twice, neither of them 0"
         )
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature}; valid: temperature > 0")
@@ -121,10 +123,10 @@ def crd_loss(
     Source: Tian, Krishnan & Isola 2020, arXiv 1910.10699, equations 9 to 11, after Gutmann &
     Hyvärinen 2010. Their code adds 1e-7 to each denominator.
     """
-    if positive.dim() != 1 or negative.dim() != 2 or len(positive) != len(negative):
+    if positive.dim() != 1 or negative.dim() != 2 or not 0 < len(positive) == len(negative):
         raise ValueError(
             f"positive has shape {tuple(positive.shape)}, negative {tuple(negative.shape)}; "
-            "valid: (n,) and (n, K)"
+            "valid: (n,) and (n, K) of one n > 0"
         )
     if samples < 1 or not negative.shape[1]:
         raise ValueError(
@@ -413,30 +415,28 @@ def classifier(
 ) -> Classifier:
     """A network that was taught by labels alone: a teacher, or a plain student.
 
-    It is read from a folder, or trained now and put there. The file's name holds data set, network,
-    seed and a hash of the code and of the settings that matter to it, so that runs with the same
-    teacher or the same plain student share it. A training that was killed goes on from its last
-    epoch.
+    It is read from a folder, or trained now and put there, as :func:`classifier_file` names it, so
+    that runs with the same teacher or the same plain student share it. One that other code or data
+    made is trained again. A training that was killed goes on from its last epoch.
 
     Raises:
         ValueError: as :func:`distill`; a damaged file.
     """
     run = _Run(config, name, seed, train, test, device, None)
-    header = run._header()
-    mark = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:12]
-    path = folder / f"{config.dataset}-{run.title}-{mark}.safetensors"
-    # Runs side by side want the same teacher: the first trains it, the others wait for it.
-    if not path.exists():
-        with runs.locked(folder / f".{path.name}.lock", wait=True):
-            if not path.exists():
-                done = run.train(folder / f".{path.name}.partial", progress)
-                state = {"accuracy": done.accuracy, "epochs": list(done.epochs)}
-                runs.save_state(path, done.network.state_dict(), header | state)
-                (folder / f".{path.name}.partial").unlink()
-    tensors, state = runs.load_state(path)
-    network = _build(config, name, train)
-    network.load_state_dict(tensors)
-    return Classifier(network.eval(), state["accuracy"], tuple(state["epochs"]), seed)
+    return run.kept(folder / classifier_file(config, name, seed), progress)
+
+
+def classifier_file(config: DistillConfig, name: str, seed: int) -> str:
+    """The name of the file of a :func:`classifier`: network, seed, a hash of what matters to it."""
+    settings = {key: getattr(config, key) for key in _OF_CLASSIFIERS}
+    settings["learning_rate"] = _rate(config, name)
+    mark = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.dataset}-classifier-{name}-seed-{seed}-{mark}.safetensors"
+
+
+def student_file(name: str, seed: int) -> str:
+    """The name of the file of a student of the record of that name."""
+    return f"{name}-seed-{seed}.safetensors"
 
 
 def distill(
@@ -446,7 +446,7 @@ def distill(
     train: images.ImageSet,
     test: images.ImageSet,
     device: str = "cpu",
-    scratch: Path | None = None,
+    path: Path | None = None,
     progress: bool = False,
 ) -> Classifier:
     """Train a student.
@@ -458,7 +458,8 @@ def distill(
         train: images and labels to learn from.
         test: images of the last look.
         device: cpu or cuda.
-        scratch: folder of the checkpoint, written after every epoch. A run that was killed goes on
+        path: file of the student. If it is there and of this run, the student is read from it.
+            A checkpoint beside it is written after every epoch, and a run that was killed goes on
             from there, with the same numbers. None keeps nothing.
         progress: show a bar with the loss, images a second and time left.
 
@@ -467,9 +468,9 @@ def distill(
 
     Raises:
         ValueError: fewer images than a batch, no teacher or one of another kind, for other
-            classes or images, a checkpoint of another configuration or a damaged one, a loss that
-            is not finite: the message says at which step, and the checkpoint of the epoch before
-            it is kept.
+            classes or images, a file or checkpoint of another configuration or a damaged one, a
+            loss that is not finite: the message says at which step, and the checkpoint of the epoch
+            before it is kept.
     """
     if not isinstance(teacher, networks.Network):
         raise ValueError(
@@ -492,7 +493,7 @@ def distill(
             f"{config.stem_stride}, the teacher of the pair {config.pair}"
         )
     run = _Run(config, config.student, seed, train, test, device, teacher)
-    return run.train(None if scratch is None else scratch / f"{run.title}.safetensors", progress)
+    return run.train(None, progress) if path is None else run.kept(path, progress)
 
 
 class _Run:
@@ -520,7 +521,7 @@ class _Run:
                     self.contrast = Contrast(config, *dims, train.labels.cpu(), start).to(device)
                     self.contrast.others.cpu()  # negatives are drawn there, alike for any device
         trained = [self.network] if self.contrast is None else [self.network, self.contrast]
-        self.rate = config.learning_rate or (0.01 if name in _SLOW else 0.05)
+        self.rate = _rate(config, name)
         self.optimiser = torch.optim.SGD(
             [each for module in trained for each in module.parameters()],
             self.rate,
@@ -532,6 +533,46 @@ class _Run:
     def title(self) -> str:
         kind = "classifier" if self.teacher is None else "student"
         return f"{kind}-{self.name}-seed-{self.seed}"
+
+    def kept(self, path: Path, progress: bool) -> Classifier:
+        """What the file holds, if this run made it; else trained now, and put there.
+
+        Runs side by side want the same teacher: the first trains it, the others wait for it.
+        """
+        header = self._header()
+        with runs.locked(path.with_name(f".{path.name}.lock"), wait=True):
+            if (found := self._found(path, header)) is not None:
+                return found
+            partial = path.with_name(f".{path.name}.partial")
+            done = self.train(partial, progress)
+            state = {
+                "accuracy": done.accuracy,
+                "epochs": list(done.epochs),
+                "classes": done.network.num_classes,
+                "in_channels": done.network.in_channels,
+            }
+            runs.save_state(path, done.network.state_dict(), header | state)
+            partial.unlink()
+            return done
+
+    def _found(self, path: Path, header: dict) -> Classifier | None:
+        """What the file holds; None if it has to be trained, for the first time or again."""
+        if not path.exists():
+            return None
+        tensors, state = runs.load_state(path)
+        there = {key: state.get(key) for key in header}
+        if there == header:
+            network = _build(self.config, self.name, self.train_set)
+            network.load_state_dict(tensors)
+            done = tuple(state["epochs"])
+            return Classifier(network.eval(), state["accuracy"], done, self.seed)
+        changed = runs.differences(header, there)
+        if any(there[key] != header[key] for key in ("config", "network", "seed")):
+            raise ValueError(
+                f"{path} is of another run: {changed}; valid: another --name, or remove that file"
+            )
+        print(f"{path} is trained again: {changed}", flush=True)
+        return None
 
     def train(self, path: Path | None, progress: bool) -> Classifier:
         from tqdm import tqdm
@@ -634,14 +675,10 @@ class _Run:
         return {"loss": loss.detach(), **{name: each.detach() for name, each in parts.items()}}
 
     def _stopped(self, why: str, step: int, path: Path | None) -> ValueError:
-        kept = (
-            ""
-            if path is None or not path.exists()
-            else (f" {path} holds the epoch before, for these settings alone.")
-        )
+        advice = " Lower learning_rate." if "finite" in why else ""
         return ValueError(
-            f"{self.title} stopped in epoch {self.epoch}, step {step}: {why}. Lower "
-            f"learning_rate.{kept}"
+            f"{self.title} stopped in epoch {self.epoch}, step {step}: {why}.{advice}"
+            f"{runs.kept_before(path)}"
         )
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -692,38 +729,23 @@ def accuracy(network: networks.Network, of: images.ImageSet, like: images.ImageS
     return right / len(of)
 
 
-def save(path: Path, trained: Classifier, config: DistillConfig, train: images.ImageSet) -> None:
-    """Write a student, with what :func:`load` needs to build it again."""
-    state = {
-        "config": json.loads(json.dumps(asdict(config))),
-        "seed": trained.seed,
-        "accuracy": trained.accuracy,
-        "epochs": list(trained.epochs),
-        "classes": len(train.classes),
-        "in_channels": train.images.shape[1],
-    }
-    runs.save_state(path, trained.network.state_dict(), state)
-
-
-def load(path: Path) -> tuple[Classifier, DistillConfig]:
-    """Read a student that :func:`save` wrote.
+def load(path: Path) -> Classifier:
+    """Read a student that :func:`distill` put into a file, or what :func:`classifier` put there.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, or one that holds no student of ours.
+        ValueError: a damaged file, or one that holds no such network.
     """
     tensors, state = runs.load_state(path)
     try:
-        tuples = {key: tuple(state["config"][key]) for key in ("weights", "seeds")}
-        config = DistillConfig(**state["config"] | tuples)
-        network = networks.build(
-            config.student, state["classes"], state["in_channels"], stem_stride=config.stem_stride
-        )
+        stride = state["config"]["stem_stride"]
+        sizes = state["classes"], state["in_channels"]
+        network = networks.build(state["network"], *sizes, stem_stride=stride)
         network.load_state_dict(tensors)
-        found = Classifier(network.eval(), state["accuracy"], tuple(state["epochs"]), state["seed"])
+        done = tuple(state["epochs"])
+        return Classifier(network.eval(), state["accuracy"], done, state["seed"])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no distilled student: {error}") from None
-    return found, config
+        raise ValueError(f"{path} holds no teacher or student: {error}") from None
 
 
 def doubts(teacher: Classifier, plain: Sequence[Classifier]) -> list[str]:
@@ -788,6 +810,10 @@ def record(
         },
         provenance=runs.provenance(code, seconds, data, device),
     )
+
+
+def _rate(config: DistillConfig, name: str) -> float:
+    return config.learning_rate or (0.01 if name in _SLOW else 0.05)
 
 
 def _build(config: DistillConfig, name: str, train: images.ImageSet) -> networks.Network:

@@ -377,14 +377,11 @@ class _Run:
         return {name: value.detach() for name, value in parts.items()}
 
     def _stopped(self, error: ValueError, step: int, path: Path | None) -> ValueError:
-        kept = (
-            ""
-            if path is None or not path.exists()
-            else (f" {path} holds the epoch before, for these settings alone.")
-        )
+        finite = "finite" in str(error)
+        advice = " Lower learning_rate, or raise temperature." if finite else ""
         return ValueError(
-            f"seed {self.seed} stopped in epoch {self.epoch}, step {step}: {error}. Lower "
-            f"learning_rate, or raise temperature.{kept}"
+            f"seed {self.seed} stopped in epoch {self.epoch}, step {step}: {error}.{advice}"
+            f"{runs.kept_before(path)}"
         )
 
     def _refuse_broken(self, step: int, path: Path | None) -> None:

@@ -711,6 +711,13 @@ def not_finite(modules: dict[str, torch.nn.Module]) -> list[str]:
     ]
 
 
+def kept_before(path: Path | None) -> str:
+    """What a training that stops says of its checkpoint, if there is one."""
+    if path is None or not path.exists():
+        return ""
+    return f" {path} holds the epoch before, for these settings alone."
+
+
 def resume_training(
     path: Path,
     modules: dict[str, torch.nn.Module],

@@ -85,6 +85,8 @@ def test_kd_is_a_sum_over_classes(temperature):
 def test_kd_refuses():
     with pytest.raises(ValueError, match=r"student has shape \(2, 3\), teacher \(2, 4\)"):
         kd_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"student has shape \(0, 3\), .*neither of them 0"):
+        kd_loss(torch.zeros(0, 3), torch.zeros(0, 3))
     with pytest.raises(ValueError, match="temperature is 0; valid: temperature > 0"):
         kd_loss(torch.zeros(2, 3), torch.zeros(2, 3), 0)
 
@@ -113,6 +115,8 @@ def test_crd_survives_large_scores_and_refuses_shapes():
     assert crd_loss(positive, negative, 100, 0.0).isfinite()
     with pytest.raises(ValueError, match=r"positive has shape \(4,\), negative \(5, 7\)"):
         crd_loss(torch.zeros(4), torch.zeros(5, 7), 100, 0.0)
+    with pytest.raises(ValueError, match=r"positive has shape \(0,\), .* of one n > 0"):
+        crd_loss(torch.zeros(0), torch.zeros(0, 7), 100, 0.0)
     with pytest.raises(ValueError, match="samples is 0"):
         crd_loss(torch.zeros(5), torch.zeros(5, 7), 0, 0.0)
 
@@ -345,36 +349,117 @@ def test_a_stopped_student_goes_on_to_the_same_numbers(
     for _ in range(2):
         monkeypatch.setattr(runs, "save_training", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+            distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
     monkeypatch.setattr(runs, "save_training", save)
-    resumed = distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+    resumed = distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.accuracy == whole.accuracy
     assert [each["loss"] for each in resumed.epochs] == [each["loss"] for each in whole.epochs]
 
 
-def test_other_code_refuses_a_checkpoint_and_trains_a_teacher_anew(
-    digits, teacher, small, tmp_path, monkeypatch
-):
-    config = DistillConfig(**{**TINY, "epochs": 1})
-    distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
-    distillation.classifier(config, config.student, 0, *digits, tmp_path / "weights")
+@pytest.fixture
+def stopped(digits, teacher, small, tmp_path, monkeypatch):
+    """The checkpoint of a student that was killed behind its first epoch."""
+    save = runs.save_training
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "save_training", save_and_stop)
+        distillation.distill(DistillConfig(**TINY), 0, teacher, *digits, path=tmp_path / "student")
+    return tmp_path / ".student.partial"
+
+
+def test_other_code_refuses_a_checkpoint(digits, teacher, stopped, monkeypatch):
     monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
     with pytest.raises(ValueError, match="another run: code.distillation.distill: '0000.* there"):
-        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
-    distillation.classifier(config, config.student, 0, *digits, tmp_path / "weights")
-    assert len(list((tmp_path / "weights").glob("*.safetensors"))) == 2
+        distillation.distill(
+            DistillConfig(**TINY), 0, teacher, *digits, path=stopped.parent / "student"
+        )
+    assert stopped.exists()
 
 
-def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, small, tmp_path):
-    config = DistillConfig(**{**TINY, "epochs": 1})
-    distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, stopped):
+    path = stopped.parent / "student"
     other = networks.build("wrn-10-2", 10, 1)
     with pytest.raises(ValueError, match="is of another run: teacher: "):
-        distillation.distill(config, 0, other, *digits, scratch=tmp_path)
-    changed = DistillConfig(**{**TINY, "epochs": 1, "alpha": 0.5})
+        distillation.distill(DistillConfig(**TINY), 0, other, *digits, path=path)
+    changed = DistillConfig(**{**TINY, "alpha": 0.5})
     with pytest.raises(ValueError, match="config.alpha: 0.5 here, 1.0 there"):
-        distillation.distill(changed, 0, teacher, *digits, scratch=tmp_path)
+        distillation.distill(changed, 0, teacher, *digits, path=path)
+    assert stopped.exists() and not path.exists()
+
+
+def test_a_student_that_is_there_is_not_trained_twice(
+    digits, teacher, small, tmp_path, monkeypatch, capsys
+):
+    """Read if it is of this run, trained again for another teacher or code, else refused."""
+    path = tmp_path / "student"
+    config = DistillConfig(**{**TINY, "epochs": 1, "objective": "kd"})
+
+    def student(config=config, of=teacher):
+        return distillation.distill(config, 0, of, *digits, path=path)
+
+    made = student()
+    assert [each.name for each in tmp_path.iterdir()] == ["student"]
+    with monkeypatch.context() as patch:
+        patch.setattr(distillation._Run, "train", None)
+        found = student()
+        assert torch.equal(weights(found), weights(made)) and found.epochs == made.epochs
+        assert (found.accuracy, found.seed) == (made.accuracy, 0) and not found.network.training
+        content = path.read_bytes()
+        with pytest.raises(ValueError, match="of another run: config.alpha: 0.5 here, 1.0 there; "):
+            student(DistillConfig(**{**TINY, "epochs": 1, "objective": "kd", "alpha": 0.5}))
+        with pytest.raises(ValueError, match="of another run: seed: 1 here, 0 there; valid: anoth"):
+            distillation.distill(config, 1, teacher, *digits, path=path)
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 4]))
+        with pytest.raises(ValueError, match="does not fit its checksum"):
+            student()
+        path.write_bytes(content)
+    assert capsys.readouterr().out == ""
+    other = copy.deepcopy(teacher)
+    with torch.no_grad():
+        other.classifier.bias += torch.arange(10.0)
+    assert not torch.equal(weights(student(of=other)), weights(made))
+    assert f"{path} is trained again: teacher: " in capsys.readouterr().out
+    distillation.classifier(config, config.student, 0, *digits, tmp_path)
+    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
+    student(of=other)
+    assert "student is trained again: code.distillation.distill: " in capsys.readouterr().out
+    distillation.classifier(config, config.student, 0, *digits, tmp_path)
+    assert "is trained again: code.distillation.classifier: " in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_jobs_that_share_a_record_write_what_one_command_writes(
+    small, tmp_path, monkeypatch, capsys
+):
+    torch.set_default_dtype(torch.float32)
+    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2", "--epochs", "1"]
+    arguments += ["--batch", "128", "--count", "64", "--padding", "1", "--name", "both"]
+    found = []
+    for place, jobs in enumerate(([], ["students", "plain", "teacher"])):
+        monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path / str(place)))
+        for kind in jobs:
+            for seed in ("(0,)",) if kind == "teacher" else ("(1,)", "(0,)"):
+                assert main([*arguments, "--seeds", seed, "--only", kind]) == 0
+        assert list((tmp_path / str(place)).glob("*.json")) == []
+        capsys.readouterr()
+        assert main([*arguments, "--seeds", "(0, 1)"]) == 0
+        assert ("step" in capsys.readouterr().err) == (not jobs)  # bars of what is trained now
+        found.append(runs.read("both"))
+    one, shared = found
+    assert one.metrics == shared.metrics and one.config == shared.config
+    assert one.arrays["teacher"] == shared.arrays["teacher"] and one.seeds == shared.seeds == [0, 1]
+    files = [
+        sorted(path.name for path in (tmp_path / place / "weights").iterdir()) for place in "01"
+    ]
+    assert files[0] == files[1] and len(files[0]) == 1 + 2 + 2
+    with pytest.raises(SystemExit):
+        main([*arguments, "--only", "student"])
+    assert "choose from teacher, plain, students" in capsys.readouterr().err.replace("'", "")
 
 
 def test_wrong_teachers_devices_and_batches(digits, teacher, small):
@@ -405,6 +490,20 @@ def test_all_negatives_need_classes_of_one_size(digits, teacher, small):
         distillation.other_classes(DistillConfig(negatives="all", alpha=110.0), train.labels)
 
 
+def test_commands_warn_and_refuse_in_whole_sentences(tmp_path, monkeypatch, capsys):
+    """A warning without Python's file and line; advice only where it helps."""
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
+    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
+    assert main([*arguments, "--weights", "(1, 0.9, 0)", "--device", "tpu"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("warning: the weight b of the contrast is 0: this trains no ml_cpc")
+    assert said[1:] == ["error: device is 'tpu'; valid: cpu, cuda"]
+    assert main([*arguments, "--stem_stride", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "stopped in epoch 0, step 0: images has shape (64, 1, 8, 8); valid: (n, 1, hei" in said
+    assert "learning_rate" not in said
+
+
 def test_labels_are_refused_before_a_teacher_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
     arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
@@ -416,7 +515,7 @@ def test_labels_are_refused_before_a_teacher_is_trained(tmp_path, monkeypatch, c
 def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
     config = DistillConfig(**{**TINY, "learning_rate": 1e30})
     with pytest.raises(ValueError, match="student-wrn-10-1-seed-0 stopped in epoch 0, step"):
-        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
+        distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
 
 
 def test_weights_that_the_last_step_broke_replace_no_checkpoint(
@@ -434,8 +533,8 @@ def test_weights_that_the_last_step_broke_replace_no_checkpoint(
     monkeypatch.setattr(distillation._Run, "_step", poisoned)
     said = f"epoch 1, step {last}: network.* is not finite.*holds the epoch before"
     with pytest.raises(ValueError, match=said):
-        distillation.distill(config, 0, teacher, *digits, scratch=tmp_path)
-    _, state = runs.load_state(tmp_path / "student-wrn-10-1-seed-0.safetensors")
+        distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
+    _, state = runs.load_state(tmp_path / ".student.partial")
     assert state["progress"][0] == 1
 
 
@@ -488,20 +587,23 @@ def test_the_command_writes_a_record_with_teacher_and_plain_student(
                                    strict=True)]  # fmt: skip
     assert gains == pytest.approx(found["gain over plain student"])
 
-
     def kept(pattern):
         return sorted(path.name for path in (tmp_path / "weights").glob(pattern))
 
     shared = kept("*classifier*")
     assert len(shared) == 3
     assert kept("distill-*") == [f"{record.name}-seed-{seed}.safetensors" for seed in (0, 1)]
-    again, config = distillation.load(tmp_path / "weights" / kept("distill-*")[1])
+    again = distillation.load(tmp_path / "weights" / kept("distill-*")[1])
     assert again.accuracy == found["accuracy student"][1] and again.seed == 1
     train, test = (images.load("digits", split) for split in images.SPLITS)
     assert distillation.accuracy(again.network, test, train) == again.accuracy
-    assert config.objective == "cpc" and config.seeds == (0, 1)
-    with pytest.raises(ValueError, match="holds no distilled student"):
-        distillation.load(tmp_path / "weights" / shared[0])
+    (of_teacher,) = (name for name in shared if "wrn-10-2" in name)
+    found_teacher = distillation.load(tmp_path / "weights" / of_teacher)
+    assert found_teacher.accuracy == found["accuracy teacher"][0]
+    assert runs.state_hash(found_teacher.network) == record.arrays["teacher"]
+    runs.save_state(tmp_path / "other", {}, {"config": {}})
+    with pytest.raises(ValueError, match="other holds no teacher or student"):
+        distillation.load(tmp_path / "other")
     capsys.readouterr()
     assert main([*arguments, "--objective", "kd"]) == 0
     assert kept("*classifier*") == shared

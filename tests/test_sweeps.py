@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from conftest import started, until
 
 from mlcpc import distillation, estimation, pretraining, runs
 from mlcpc.__main__ import add_config, config_from
+from mlcpc.__main__ import parser as main_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 specification = importlib.util.spec_from_file_location("sweeps", ROOT / "workflow/sweeps.py")
@@ -156,16 +158,38 @@ def test_labels_may_be_numbers_and_settings_may_be_shared(tmp_path):
 @pytest.mark.parametrize("content", ['{"config": {"steps"', "[]", "{}", '{"config": 3}'])
 def test_a_damaged_record_is_no_done_run(tmp_path, content):
     (tmp_path / "small-short.json").write_text(content)
-    with pytest.raises(sweeps.Refusal, match="small-short.json is not JSON with a config; remove"):
+    with pytest.raises(sweeps.Refusal, match="small-short.json"):
         read(tmp_path, SMALL)
 
 
 def test_a_record_of_other_settings_is_refused(tmp_path):
-    (tmp_path / "small-short.json").write_text('{"config": {"steps": 100, "width": 16}}')
+    record = runs.read("staircase-gaussian-separable", ROOT / "results")
+    _, config = sweeps.settings_of(read(tmp_path, SMALL)["small"]["small-short"])
+    config = asdict(config)
+    made = replace(record, name="small-short", config=config)
+    runs.write(made, tmp_path)
     assert len(read(tmp_path, SMALL)["small"]) == 2
-    (tmp_path / "small-short.json").write_text('{"config": {"steps": 90, "width": 16}}')
-    with pytest.raises(sweeps.Refusal, match="other settings: steps is 90 there, 100 here"):
+    runs.write(replace(made, config={**config, "steps": 90}), tmp_path)
+    with pytest.raises(sweeps.Refusal, match="of other settings .steps: 100 here, 90 there"):
         read(tmp_path, SMALL)
+
+
+def test_parts_are_the_files_that_the_command_writes():
+    """Six teachers and nine students of 13 pairs; a student of every pair, objective and seed."""
+    asked = sweeps.read(ROOT / "workflow/sweeps.yaml", ROOT / "results")
+    assert all(sweeps.parts(each) == {} for each in [*asked["mi"].values(),
+                                                     *asked["pretrain"].values()])  # fmt: skip
+    of_kind = {kind: {} for kind in distillation.PARTS}
+    for arguments in asked["distill"].values():
+        for kind, files in sweeps.parts(arguments).items():
+            of_kind[kind] |= files
+    assert {kind: len(files) for kind, files in of_kind.items()} == {
+        "teacher": 6, "plain": 9 * 3, "students": 13 * 4 * 3,
+    }  # fmt: skip
+    name = "distill-fashion-mnist-vgg13-vgg8-kd"
+    arguments = sweeps.parts(asked["distill"][name])["students"][f"{name}-seed-2.safetensors"]
+    options = main_parser().parse_args(shlex.split(arguments))
+    assert (options.seeds, options.only, options.epochs) == ((2,), "students", 60)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -248,6 +272,42 @@ def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(folder):
     assert code == 0 and re.search(r"^run_small +1$", said, re.MULTILINE)
 
 
+def test_a_distillation_is_a_job_for_each_network(folder):
+    """Two sweeps that share teacher and plain students; a stop, and the same record again."""
+    of_all = {
+        "command": "distill",
+        "settings": {
+            "dataset": "digits", "pair": "wrn-40-2-wrn-16-2", "epochs": 1, "batch": 256,
+            "count": 32, "seeds": [0, 1],
+        },
+    }  # fmt: skip
+    content = {
+        each: {**of_all, "grid": {"objective": [each]}, "name": "{objective}"}
+        for each in ("kd", "crd")
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    chosen = ("--config", "sweeps=small.yaml")
+    student = "results/weights/kd-seed-1.safetensors"
+    code, said = finished(folder, student, *chosen)
+    assert code == 0, said
+    assert {path.name[:5] for path in (folder / "results/weights").iterdir()} == {"digit", "kd-se"}
+    code, said = finished(folder, "sweep_kd", *chosen)
+    assert code == 0, said
+    for rule, count in {"run_kd": 1, "train_students": 1, "train_plain": 2}.items():
+        assert re.search(rf"^{rule} +{count}$", said, re.MULTILINE), said
+    assert not re.search(r"^train_teacher", said, re.MULTILINE)
+    found = runs.read("kd", folder / "results")
+    assert found.seeds == [0, 1] and len(found.metrics["accuracy student"]["values"]) == 2
+    log = (folder / ".snakemake/sweeps/kd.log").read_text()
+    assert "step/s" not in log  # the record's own job trains nothing
+    code, said = finished(folder, "sweep_crd", *chosen, "--dry-run")
+    assert code == 0 and re.search(r"^train_students +2$", said, re.MULTILINE), said
+    assert not re.search(r"^train_(teacher|plain)", said, re.MULTILINE)
+    shutil.rmtree(folder / "results/weights")  # a record that is there needs no weights
+    code, said = finished(folder, "sweep_kd", *chosen, "--dry-run")
+    assert code == 0 and "Nothing to be done" in said, said
+
+
 def test_a_sweep_that_is_not_there_is_named(folder):
     code, said = finished(folder, "sweep_smal", "--config", "sweeps=small.yaml")
     assert code == 1 and "no sweep sweep_smal; valid: sweep_small" in said, said
@@ -262,7 +322,9 @@ def test_profiles_of_clusters_plan_every_run(folder, profile):
         instead = ["--executor", "dryrun", "--default-storage-provider", "none"]
     code, said = finished(folder, "sweep_distill", "--dry-run", *instead, profile=profile)
     assert code == 0, said
-    assert re.search(r"^run_distill +52$", said, re.MULTILINE)
+    jobs = {"run_distill": 52, "train_students": 156, "train_plain": 27, "train_teacher": 6}
+    for rule, count in jobs.items():
+        assert re.search(rf"^{rule} +{count}$", said, re.MULTILINE), said
     assert "mem_mb=16000" in said and "threads: 8" in said
 
 

@@ -3,13 +3,13 @@
 import contextlib
 import io
 import itertools
-import json
 import re
 import shlex
 from pathlib import Path
 
 import yaml
 
+from mlcpc import distillation, runs
 from mlcpc.__main__ import CONFIGS, config_from, parser
 
 KEYS = {"command", "settings", "grid", "name"}
@@ -82,20 +82,6 @@ def command(name: str, options: dict, record: str) -> str:
     return shlex.join([*parts, "--name", record])
 
 
-def other_settings(path: Path, options: dict) -> str:
-    """How a record that is there differs from what the sweep asks for; empty if it does not.
-
-    Options that say how to run, not what, such as the device, are in no configuration.
-    """
-    try:
-        config = json.loads(path.read_text())["config"]
-        config.items()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Refusal(f"{path} is not JSON with a config; remove it to make it again") from None
-    return "; ".join(f"{key} is {config[key]!r} there, {value!r} here"
-                     for key, value in options.items() if config.get(key, value) != value)
-
-
 def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
     """Sweep -> name of a record -> arguments of the command that makes it.
 
@@ -133,25 +119,52 @@ def read(path: Path, results: Path) -> dict[str, dict[str, str]]:
             if name in taken:
                 raise Refusal(f"sweep {sweep}: two runs would be named {name}")
             taken.add(name)
-            record = results / f"{name}.json"
-            if record.is_file() and (other := other_settings(record, options)):
-                raise Refusal(f"sweep {sweep}: {record} was made with other settings: {other}. "
-                              "Give the sweep another name, or remove the record")
             found[sweep][name] = command(given["command"], options, name)
-            check(found[sweep][name], sweep)
+            check(found[sweep][name], sweep, results)
     return found
 
 
-def check(arguments: str, sweep: str) -> None:
+def check(arguments: str, sweep: str, results: Path) -> None:
     """Refuse a run that its command would refuse, before any job starts."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            options = parser().parse_args(shlex.split(arguments))
-            config_from(options, CONFIGS[options.command])
+            name, config = settings_of(arguments)
+            runs.check_settings(name, config, results)
     except (SystemExit, ValueError) as error:
         reason = said.getvalue().strip().splitlines()[-1:] or [str(error)]
         raise Refusal(f"sweep {sweep}: mlcpc {arguments}: {reason[0]}") from None
+
+
+def parts(arguments: str) -> dict[str, dict[str, str]]:
+    """What a run may have trained by jobs of their own: kind -> file of weights -> arguments.
+
+    A distillation has a teacher, and for each seed a plain student and a student. Runs that share a
+    teacher or plain students name the same files. Other commands have no parts.
+    """
+    if shlex.split(arguments)[0] != "distill":
+        return {}
+    name, config = settings_of(arguments)
+
+    def alone(kind: str, seed: int) -> str:
+        # of options that stand twice the last is taken
+        return shlex.join([*shlex.split(arguments), "--seeds", literal([seed]), "--only", kind])
+
+    teacher = distillation.classifier_file(config.of_teacher(), config.teacher, config.teacher_seed)
+    plain = {each: distillation.classifier_file(config, config.student, each)
+             for each in config.seeds}
+    return {
+        "teacher": {teacher: alone("teacher", config.seeds[0])},
+        "plain": {file: alone("plain", seed) for seed, file in plain.items()},
+        "students": {distillation.student_file(name, seed): alone("students", seed)
+                     for seed in config.seeds},
+    }
+
+
+def settings_of(arguments: str) -> tuple[str, object]:
+    """The name of the record and the configuration of a run."""
+    options = parser().parse_args(shlex.split(arguments))
+    return options.name, config_from(options, CONFIGS[options.command])
 
 
 def _content(path: Path) -> dict:

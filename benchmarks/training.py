@@ -3,6 +3,7 @@ r"""What a step costs: of a pretraining, and of the contrast of a distillation.
     python benchmarks/training.py                       both tables, and whether targets are met
     python benchmarks/training.py --only ours-cpc usual --rounds 5
     python benchmarks/training.py --device cuda --only ours-cpc ours-ml-cpc bare --network ResNet18
+    python benchmarks/training.py --record              also write what the book shows into results
 
 A step of a pretraining is two views, the encoder forward and backward, its moving copy forward, the
 loss, the optimiser and the queue. Ours runs beside the loop that everybody writes and beside
@@ -26,6 +27,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -39,6 +41,7 @@ from mlcpc import distillation, images, memory, networks, pretraining, runs
 PRETRAIN = pretraining.PretrainConfig(
     network="resnet8x2", stem_stride=2, temperature=0.2, objective="cpc"
 )
+CODE = [f"benchmarks/training.{name}" for name in ("benchmark", "measure", "IMPLEMENTATIONS")]
 SAMPLES, CLASSES, FEATURES = 50_000, 10, 256
 DISTILL = distillation.DistillConfig()  # its batch, negatives and lengths are the literature's
 
@@ -216,6 +219,7 @@ class Implementation:
     steps: int
 
 
+PRETRAINED = ("ours-cpc", "ours-ml-cpc")
 IMPLEMENTATIONS = {
     "ours-cpc": Implementation("CPC, ours", ours("cpc"), PRETRAIN.batch, 10),
     "ours-ml-cpc": Implementation("ML-CPC, ours", ours("ml_cpc"), PRETRAIN.batch, 10),
@@ -240,6 +244,15 @@ PARTS = {
     "Pretraining, a step": ("ours-cpc", "ours-ml-cpc", "usual", "lightly", "bare"),
     "Distillation, the contrast of a step": ("scores-crd", "rows-crd", "scores-ml-cpc",
                                              "rows-ml-cpc"),
+}  # fmt: skip
+# Record of a part, its chapter, and which times are divided by which.
+RECORDS = {
+    "Pretraining, a step": ("pretraining-speed", "13_representations", [
+        (other, ours) for other in ("usual", "lightly", "bare") for ours in PRETRAINED
+    ]),
+    "Distillation, the contrast of a step": ("contrast-speed", "14_distillation", [
+        ("rows-crd", "scores-crd"), ("rows-ml-cpc", "scores-ml-cpc"),
+    ]),
 }  # fmt: skip
 
 
@@ -297,12 +310,12 @@ def targets(table: dict, device: str = "cpu") -> list[tuple[str, float, str, flo
     rows = []
     # A GPU has the power to hide the rest of a step behind its networks; two cores have not.
     if device == "cuda":
-        for name in ("ours-cpc", "ours-ml-cpc"):
+        for name in PRETRAINED:
             if found := allpairs.ratios(table, name, "bare", PRETRAIN.batch):
                 said = f"{IMPLEMENTATIONS[name].title}: time of a step over its bare networks"
                 rows.append((said, found["median"], "at most", 1.15))
     for other, title in (("usual", "the usual loop"), ("lightly", "lightly")):
-        for name in ("ours-cpc", "ours-ml-cpc"):
+        for name in PRETRAINED:
             if found := allpairs.ratios(table, other, name, PRETRAIN.batch):
                 said = f"{IMPLEMENTATIONS[name].title}: images a second over {title}"
                 rows.append((said, found["median"], "at least", 1.0))
@@ -338,6 +351,50 @@ def show(table: dict, device: str = "cpu") -> None:
     allpairs.show_targets(targets(table, device))
 
 
+def records(
+    table: dict, arguments: argparse.Namespace, code: dict, seconds: float
+) -> list[runs.Record]:
+    """A record of each part that was measured: milliseconds, ratios of rounds, memory."""
+    found = []
+    for part, (name, chapter, pairs) in RECORDS.items():
+        batches = {each: IMPLEMENTATIONS[each].batch for each in PARTS[part]}
+        cells = {each: table.get(each, {}).get(batch, []) for each, batch in batches.items()}
+        skipped = {each: of[-1]["skipped"] for each, of in cells.items()
+                   if of and "skipped" in of[-1]}  # fmt: skip
+        measured = {each: of for each, of in cells.items() if of and each not in skipped}
+        if not measured:
+            continue
+        metrics = {}
+        for each, of in measured.items():
+            times = [statistics.median(cell["milliseconds"]) for cell in of]
+            metrics[f"{each} milliseconds"] = runs.metric(times, "ms")
+            peaks = [cell["mebibytes"] for cell in of]
+            metrics[f"{each} extra memory"] = runs.metric(peaks, "MiB")
+        for one, two in pairs:
+            if ratio := allpairs.ratios(table, one, two, batches[one]):
+                metrics[f"{one} over {two}"] = runs.metric(ratio["rounds"], "ratio")
+        command = "python benchmarks/training.py --record"
+        if arguments.device != "cpu":
+            name = f"{name}-{arguments.device}"
+            command += f" --device {arguments.device} --network {arguments.network}"
+        found.append(runs.Record(
+            name=name,
+            chapter=chapter,
+            profile="full",
+            command=command,
+            config={
+                "rounds": arguments.rounds, "threads": arguments.threads,
+                "device": arguments.device, "network": arguments.network,
+                "batch": max(batches.values()), "skipped": skipped,
+                "titles": {each: IMPLEMENTATIONS[each].title for each in cells},
+            },
+            seeds=[0],
+            metrics=metrics,
+            provenance=runs.provenance(code, seconds, device=arguments.device),
+        ))  # fmt: skip
+    return found
+
+
 def main() -> None:
     global PRETRAIN  # a child takes its network from the command line as well
     parser = argparse.ArgumentParser(
@@ -350,6 +407,8 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--network", choices=networks.NETWORKS, metavar="NAME",
                         default=PRETRAIN.network, help="encoder of a pretraining")  # fmt: skip
+    parser.add_argument("--record", action="store_true",
+                        help=" and ".join(f"results/{name}.json" for name, *_ in RECORDS.values()))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     PRETRAIN = replace(PRETRAIN, network=arguments.network)
@@ -357,8 +416,14 @@ def main() -> None:
         name, threads = arguments.child
         print(json.dumps(measure(name, int(threads), arguments.device)))
     else:
+        start, code = time.perf_counter(), runs.code_hash(CODE)
+        torch.set_num_threads(arguments.threads)  # for the record: the processes set their own
         where = arguments.device, arguments.network
-        show(benchmark(arguments.only, arguments.rounds, arguments.threads, *where), where[0])
+        table = benchmark(arguments.only, arguments.rounds, arguments.threads, *where)
+        show(table, arguments.device)
+        if arguments.record:
+            for record in records(table, arguments, code, time.perf_counter() - start):
+                print(f"wrote {runs.write(record)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmark of training steps compares the same work: same losses, same gradients."""
 
+import argparse
 import importlib.util
 import math
 import os
@@ -102,6 +103,32 @@ def test_the_bare_networks_are_those_of_a_step(benchmark, monkeypatch):
     [(title, found, kind, limit)] = benchmark.targets(table, "cuda")
     assert title == "CPC, ours: time of a step over its bare networks"
     assert found == pytest.approx(1.1) and (kind, limit) == ("at most", 1.15)
+
+
+def test_records_hold_what_was_measured(benchmark, tmp_path, monkeypatch):
+    def cells(*milliseconds):
+        return [{"milliseconds": [each, each + 1], "mebibytes": 5.0} for each in milliseconds]
+
+    table = {
+        "ours-cpc": {256: cells(2.0, 4.0, 6.0)},
+        "usual": {256: cells(4.0, 4.0, 18.0)},
+        "lightly": {256: [{"skipped": "absent"}]},
+    }
+    arguments = argparse.Namespace(rounds=3, threads=2, device="cpu", network="resnet8x2")
+    [record] = benchmark.records(table, arguments, runs.code_hash(benchmark.CODE), 9.0)
+    assert runs.read(runs.write(record, tmp_path).stem, tmp_path) == record
+    assert (record.name, record.chapter) == ("pretraining-speed", "13_representations")
+    assert record.config["skipped"] == {"lightly": "absent"}
+    values = {name: each["values"] for name, each in record.metrics.items()}
+    assert values["ours-cpc milliseconds"] == [2.5, 4.5, 6.5]
+    assert values["usual over ours-cpc"] == pytest.approx([4.5 / 2.5, 1.0, 18.5 / 6.5])
+    assert values["usual extra memory"] == [5.0] * 3
+    assert not any("lightly" in name or "ml-cpc" in name for name in values)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    arguments.device = "cuda"
+    [record] = benchmark.records(table, arguments, {}, 9.0)
+    assert record.name == "pretraining-speed-cuda"
+    assert record.command.endswith("--record --device cuda --network resnet8x2")
 
 
 def test_targets_are_judged_from_ratios_of_a_round(benchmark):

@@ -134,9 +134,10 @@ def crd_loss(
         )
     # log h − log(K/N): above zero where data are likelier than noise
     shift = log_scale + math.log(negative.shape[1] / samples)
-    recognised = nn.functional.logsigmoid(positive - shift)
-    rejected = nn.functional.logsigmoid(shift - negative).sum(1)
-    return -(recognised + rejected).mean()
+    # softplus keeps one tensor for its backward, logsigmoid two; from 40 on log(1 + eˣ) is x
+    missed = nn.functional.softplus(shift - positive, threshold=40)
+    mistaken = nn.functional.softplus(negative - shift, threshold=40).sum(1)
+    return (missed + mistaken).mean()
 
 
 def contrast_loss(
@@ -236,20 +237,22 @@ class Contrast(nn.Module):
         config = self.config
         count = config.count if config.negatives == "sampled" else None
         drawn = self.others.draw(index.cpu(), config.negatives, count, generator)
-        positions = torch.cat([index[:, None], drawn.to(index.device)], dim=1).int()
-        del drawn  # with eight bytes a position twice as large as the scores
+        positions = torch.cat([index[:, None].int(), drawn.to(index.device)], dim=1)
+        del drawn
         embedded = self.of_student(student), self.of_teacher(teacher)
         total = 0.0
         directions = zip(embedded, (self.teachers, self.students), strict=True)
         for place, (anchors, slots) in enumerate(directions):
-            scores = slots.scores(anchors, positions) / config.temperature
+            scores = slots.scores(anchors / config.temperature, positions)
             if config.objective == "crd" and bool(self.log_scale[place].isnan()):
                 mean = scores.detach().logsumexp((0, 1)) - math.log(scores.numel())
                 self.log_scale[place] = mean + math.log(len(slots.vectors))
+            # one split, and not two slices, whose gradients would be two tensors as large
+            positive, negative = scores.split([1, scores.shape[1] - 1], dim=1)
             total = total + contrast_loss(
                 config.objective,
-                scores[:, 0],
-                scores[:, 1:],
+                positive[:, 0],
+                negative,
                 config.alpha,
                 len(slots.vectors),
                 self.log_scale[place],

@@ -24,7 +24,7 @@ from mlcpc.shapes import Float, Int, Tensor
 UNIT_TOLERANCE = 1e-2
 
 # Scores of so many pairs of a query and a sample are in memory at a time.
-PAIRS_AT_A_TIME = 2**19
+PAIRS_AT_A_TIME = 3 * 2**18
 
 Positions = Int[Tensor, "n"]
 Ages = Int[Tensor, "size"]
@@ -324,7 +324,7 @@ class OtherClasses(nn.Module):
 
         Returns:
             samples, (n, count) or (n, N − c) with c samples in each class, never the anchor nor
-            one of its class.
+            one of its class; of four bytes each, since there are as many as scores.
 
         Raises:
             ValueError: an unknown kind, a count missing, below 1 or given with ``all``, positions
@@ -340,21 +340,22 @@ class OtherClasses(nn.Module):
         starts, counts = self.starts[own, None], self.counts[own, None]
         if negatives == "sampled":
             _check_counts({"count": count})
-            # Of a whole number below 2^62, the remainder is uniform up to one part in 2^62 / N.
-            shape = (len(positions), count)
-            device = self.labels.device
-            places = torch.randint(2**62, shape, generator=generator, device=device)
-            places.remainder_(samples - counts)
+        elif count is not None:
+            raise ValueError(f"count is {count} with negatives all; valid: None")
         else:
-            if count is not None:
-                raise ValueError(f"count is {count} with negatives all; valid: None")
-            places = torch.arange(self.in_all(), device=own.device).repeat(len(own), 1)
-        for rows in _blocks_of_rows(len(places), 8 * places.shape[1]):
+            count = self.in_all()
+        drawn = torch.empty(len(positions), count, dtype=torch.int32, device=own.device)
+        for rows in _blocks_of_rows(len(drawn), 8 * count):
+            shape = drawn[rows].shape
+            if negatives == "sampled":
+                # Of a number below 2^62, the remainder is uniform up to one part in 2^62 / N.
+                places = torch.randint(2**62, shape, generator=generator, device=own.device)
+                places.remainder_(samples - counts[rows])
+            else:
+                places = torch.arange(count, device=own.device).expand(shape)
             # Places from the anchor's own block on lie one block further.
-            some = places[rows]
-            some += (some >= starts[rows]) * counts[rows]
-            some.copy_(self.order[some])
-        return places
+            drawn[rows] = self.order[places + (places >= starts[rows]) * counts[rows]].int()
+        return drawn
 
 
 def _blocks_of_rows(rows: int, columns: int) -> Iterator[slice]:

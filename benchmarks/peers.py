@@ -1,8 +1,12 @@
-r"""Estimators of other packages, and ours, on the same samples of the problems of chapter 11.
+r"""Estimators of other packages, and ours, on the same samples, for the page "Beyond Gaussians".
 
     python benchmarks/peers.py mlcpc
     python benchmarks/peers.py benchmark-mi --python ENVIRONMENT/bin/python
     python benchmarks/peers.py torch-mist --python ENVIRONMENT/bin/python --methods smile mine
+    python benchmarks/peers.py mlcpc --tasks ENVIRONMENT/bin/python     the tasks of Beyond Normal
+
+With ``--tasks`` the problems are all 40 of Czyż et al. 2023 as the package benchmark-mi defines and
+draws them, in the environment that has it; else they are ``problems.beyond_gaussian``.
 
 Every package runs in a process of its own, with one thread, in the environment that ``--python``
 names: some peers ask for a numpy that ours does not. That process needs numpy and the peer, not
@@ -26,7 +30,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -89,15 +93,24 @@ def _ours(**settings) -> Callable:
     return run
 
 
+def scores(z: np.ndarray) -> np.ndarray:
+    """Normal scores of each column: what a rank would be worth in a normal column."""
+    from statistics import NormalDist
+
+    ranks = z.argsort(0, kind="stable").argsort(0)
+    values = np.array([NormalDist().inv_cdf((k + 0.5) / len(z)) for k in range(len(z))])
+    return values[ranks]
+
+
+def _scored(run: Callable) -> Callable:
+    """The same estimator on the normal scores, which leave the information as it is."""
+    return lambda x, y, seed: run(scores(x), scores(y), seed)
+
+
 def _normal_scores(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    import torch
-
-    def directions(z: np.ndarray) -> torch.Tensor:
-        ranks = torch.from_numpy(z).argsort(0).argsort(0).double()
-        return torch.linalg.qr(torch.special.ndtri((ranks + 0.5) / len(z)))[0]
-
-    correlations = torch.linalg.svdvals(directions(x).T @ directions(y))
-    return -torch.log1p(-(correlations**2)).sum().item() / 2
+    directions = [np.linalg.qr(scores(z))[0] for z in (x, y)]
+    correlations = np.linalg.svd(directions[0].T @ directions[1], compute_uv=False)
+    return float(-np.log1p(-(correlations**2)).sum() / 2)
 
 
 def _mutual_info_regression(x: np.ndarray, y: np.ndarray, seed: int) -> float:
@@ -140,6 +153,7 @@ _MIST += "one hidden layer of 128, value on all samples"
 _BMI = "defaults: critic (16, 8), Adam 0.1, batch 256, at most 10,000 steps, half of the samples "
 _BMI += "held out for the value, stopped after 2 looks without a better one"
 _MULTI = "ml_cpc:1"
+_SCORES = "on the normal scores of each column"
 _TIME = "left out: the time for the peers was used up"
 PACKAGES = {
     "mlcpc": Package(
@@ -148,7 +162,10 @@ PACKAGES = {
         {
             "estimate": Method(_ours(), "neural", "mlcpc.estimate at its defaults"),
             "estimate, ML-CPC": Method(
-                _ours(estimator=_MULTI), "neural", f"mlcpc.estimate with estimator={_MULTI!r}"
+                _ours(estimator=_MULTI),
+                "neural",
+                f"mlcpc.estimate with estimator={_MULTI!r}",
+                why_not="the default chooses between the proved bounds by itself",
             ),
             "start alone": Method(
                 _ours(steps=1),
@@ -167,14 +184,20 @@ PACKAGES = {
         {
             "mutual_info_regression": Method(
                 _mutual_info_regression, "neighbours", "defaults: 3 neighbours", columns=1
-            )
+            ),
+            "mutual_info_regression, scores": Method(
+                _scored(_mutual_info_regression), "neighbours", f"defaults; {_SCORES}", columns=1
+            ),
         },
     ),
     "ennemi": Package(
         "ennemi",
         ("ennemi", "scipy", "numpy"),
         {
-            "estimate_mi": Method(_ennemi, "neighbours", "defaults: 3 neighbours", columns=1)
+            "estimate_mi": Method(_ennemi, "neighbours", "defaults: 3 neighbours", columns=1),
+            "estimate_mi, scores": Method(
+                _scored(_ennemi), "neighbours", f"defaults; {_SCORES}", columns=1
+            ),
         },
     ),
     "torch-mist": Package(
@@ -208,7 +231,15 @@ PACKAGES = {
                 "neighbours",
                 "defaults: mean of 5 and 10 neighbours, Euclidean in x and in y",
             ),
+            "KSG, scores": Method(
+                _scored(_bmi("KSGEnsembleFirstEstimator", seeded=False)),
+                "neighbours",
+                f"mean of 5 and 10 neighbours; {_SCORES}",
+            ),
             "InfoNCE": Method(_bmi("InfoNCEEstimator"), "neural", _BMI),
+            "InfoNCE, scores": Method(
+                _scored(_bmi("InfoNCEEstimator")), "neural", f"{_BMI}; {_SCORES}", why_not=_TIME
+            ),
             "MINE": Method(_bmi("MINEEstimator"), "neural", _BMI),
             "D-V": Method(_bmi("DonskerVaradhanEstimator"), "neural", _BMI, why_not=_TIME),
             "NWJ": Method(_bmi("NWJEstimator"), "neural", _BMI, why_not=_TIME),
@@ -244,25 +275,48 @@ def draw(count: int, seed: int, path: Path) -> dict[str, str]:
 
     from mlcpc import problems
 
-    arrays, digests = {}, {}
+    drawn = {}
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)  # two threads round a product in another order
     try:
         for name, problem in problems.beyond_gaussian().items():
-            stream = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(stream[:7], "big"))
-            x, y = (z.numpy() for z in problem.sample(count, generator))
-            arrays |= {f"{name} x": x, f"{name} y": y}
-            digests[name] = digest(x, y)
+            generator = torch.Generator().manual_seed(_stream(seed, name, 7))
+            drawn[name] = [z.numpy() for z in problem.sample(count, generator)]
     finally:
         torch.set_default_dtype(default)
         torch.set_num_threads(threads)
+    return _save(drawn, path)
+
+
+def draw_tasks(count: int, seed: int, path: Path) -> dict:
+    """The same for the 40 tasks of Beyond Normal, in a process that has benchmark-mi.
+
+    Returns:
+        truths: name of the task → its information in nats; digests: → sha256 of its samples.
+    """
+    import bmi
+
+    drawn, truths = {}, {}
+    for name, task in bmi.benchmark.BENCHMARK_TASKS.items():
+        x, y = (np.asarray(z) for z in task.sample(count, _stream(seed, name, 3)))
+        drawn[name], truths[name] = (x, y), float(task.mutual_information)
+    return {"truths": truths, "digests": _save(drawn, path)}
+
+
+def _stream(seed: int, name: str, size: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:size], "big")
+
+
+def _save(drawn: dict, path: Path) -> dict[str, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial.npz")
-    np.savez(unfinished, **arrays)
+    np.savez(
+        unfinished,
+        **{f"{name} {k}": z for name, pair in drawn.items() for k, z in zip("xy", pair)},  # noqa: B905
+    )
     unfinished.replace(path)
-    return digests
+    return {name: digest(*pair) for name, pair in drawn.items()}
 
 
 def load(path: Path, problem: str, expected: str) -> tuple[np.ndarray, np.ndarray]:
@@ -404,26 +458,40 @@ def solved(value: float, truth: float) -> bool:
     return value > 0 and abs(math.log(value / truth)) < math.log(1.5)
 
 
-def metrics(rows: list[dict], truths: dict[str, float]) -> Iterator[tuple[str, dict]]:
+def metrics(rows: list[dict], truths: dict[str, float], seeds: list[int]) -> dict:
     """Median |error| over problems and the number solved, of each method, a value a seed."""
-    from mlcpc import runs
+    from mlcpc.records import Metric
 
+    found = {}
     for method in dict.fromkeys(row["method"] for row in rows):
-        errors, counts = {}, {}
-        for row in rows:
-            if row["method"] == method and "value" in row:
-                truth = truths[row["problem"]]
-                errors.setdefault(row["seed"], []).append(abs(row["value"] - truth))
-                counts.setdefault(row["seed"], []).append(solved(row["value"], truth))
-        if errors:
-            medians = [float(np.median(each)) for each in errors.values()]
-            yield f"median |error| {method}", runs.metric(medians, "nats")
-            yield f"solved {method}", runs.metric([sum(e) for e in counts.values()], "problems")
+        medians, counts = [], []
+        for seed in seeds:
+            pairs = [(row["value"], truths[row["problem"]]) for row in rows
+                     if row["method"] == method and row["seed"] == seed and "value" in row]
+            errors = [abs(value - truth) for value, truth in pairs]
+            medians.append(float(np.median(errors)) if errors else None)
+            counts.append(sum(solved(*pair) for pair in pairs) if errors else None)
+        if any(each is not None for each in medians):
+            found[f"median |error| {method}"] = Metric("nats", medians)
+            found[f"solved {method}"] = Metric("problems", counts)
+    return found
+
+
+def kept(folder: Path, header: dict, cell: dict, work: Callable[[dict], dict]) -> dict:
+    """The result of a cell, from its file if an interrupted run of these settings left one."""
+    from mlcpc import files
+
+    path = folder / f"{files.checksum([header, cell])[:16]}.safetensors"
+    if path.exists():
+        return files.load_state(path)[1]["result"]
+    result = work(cell)
+    files.save_state(path, {}, {"result": result})
+    return result
 
 
 def make(options: argparse.Namespace) -> None:
     """Run the methods on every problem and seed, and write the record."""
-    from mlcpc import problems, runs
+    from mlcpc import estimation, files, problems, records
 
     package = PACKAGES[options.package]
     asked = options.methods or [
@@ -437,16 +505,20 @@ def make(options: argparse.Namespace) -> None:
     if "absent" in worker.hello:
         print(f"skipped {options.package}: {worker.hello['absent']}")
         return
-    beyond = problems.beyond_gaussian()
+    folder = files.results() / ".peers"
+    kind = "tasks" if options.tasks else "samples"
+    paths = {seed: folder / f"{kind}-{options.count}-{seed}.npz" for seed in options.seeds}
+    if options.tasks:
+        drawn = {seed: tasks(options, seed, path) for seed, path in paths.items()}
+        beyond = drawn[options.seeds[0]]["truths"]
+        digests = {seed: each["digests"] for seed, each in drawn.items()}
+    else:
+        beyond = {name: each.mi for name, each in problems.beyond_gaussian().items()}
     names = [name for name in beyond if not options.problems or name in options.problems]
     if not names:
         raise ValueError(f"problems is {options.problems}; valid: {', '.join(beyond)}")
-    uses = [f"benchmarks/peers.{name}" for name in ("PACKAGES", "answer", "draw", "metrics")]
-    uses += ["estimation.estimate", "runs.metric"] if options.package == "mlcpc" else []
-    code = runs.code_hash(uses)
-    folder = runs.results() / ".peers"
-    paths = {seed: folder / f"samples-{options.count}-{seed}.npz" for seed in options.seeds}
-    digests = {seed: draw(options.count, seed, path) for seed, path in paths.items()}
+    if not options.tasks:
+        digests = {seed: draw(options.count, seed, path) for seed, path in paths.items()}
 
     def work(cell: dict) -> dict:
         request = {
@@ -456,7 +528,7 @@ def make(options: argparse.Namespace) -> None:
         }
         found = worker.ask(request)
         said = next(found[key] for key in ("value", "failed", "skipped") if key in found)
-        truth = beyond[cell["problem"]].mi
+        truth = beyond[cell["problem"]]
         print(cell["method"], cell["problem"], f"{truth:.3f}:", said, found.get("seconds", ""),
               flush=True)  # fmt: skip
         return found
@@ -468,24 +540,28 @@ def make(options: argparse.Namespace) -> None:
         for name in names
     ]
     settings = {name: method.settings for name, method in package.methods.items()}
-    header = {"count": options.count, "versions": worker.hello, "settings": settings, "code": code}
-    done = runs.sweep(cells, work, folder / f"{options.package}.partial", header)
+    header = {"count": options.count, "versions": worker.hello, "settings": settings}
+    partial = folder / f"{options.package}.partial"
+    done = [
+        kept(partial, header | {"digests": digests[cell["seed"]]}, cell, work) for cell in cells
+    ]
     worker.close()
     rows = [{**cell, **found} for cell, found in zip(cells, done, strict=True)]
-    truths = {name: beyond[name].mi for name in names}
+    truths = {name: beyond[name] for name in names}
     whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    provenance = runs.provenance(
-        code,
+    provenance = records.provenance(
         sum(row.get("seconds", 0) for row in rows),
         {f"{options.count} samples a problem, seeds {options.seeds}": whole},
     )
-    record = runs.Record(
-        name=options.name or _record_name(options.package),
-        chapter="11_beyond_gaussians",
+    record = records.Record(
+        name=options.name or _record_name(options),
+        experiment="benchmarks/peers.py",
+        version=1,
         profile="full" if options.count >= 10_000 and len(names) == len(beyond) else "quick",
         command=_command(options),
         config={
             "package": options.package,
+            **({"estimate version": estimation.VERSION} if options.package == "mlcpc" else {}),
             "count": options.count,
             "methods": {
                 name: {k: v for k, v in asdict(package.methods[name]).items()
@@ -498,21 +574,40 @@ def make(options: argparse.Namespace) -> None:
             },
         },
         seeds=options.seeds,
-        metrics=dict(metrics(rows, truths)),
+        metrics=metrics(rows, truths, options.seeds),
         arrays={"rows": rows, "truths": truths, "digests": digests[options.seeds[0]]},
         provenance=provenance | {"versions": worker.hello, "threads": 1},
     )  # fmt: skip
-    print(f"wrote {runs.write(record)}")
+    print(f"wrote {records.write(record)}")
 
 
-def _record_name(package: str) -> str:
-    return "beyond-gaussian" if package == "mlcpc" else f"peers-{package}"
+def tasks(options: argparse.Namespace, seed: int, path: Path) -> dict:
+    """What :func:`draw_tasks` gives in the environment that ``--tasks`` names.
+
+    Raises:
+        ValueError: benchmark-mi is not there, or fails; with its last words.
+    """
+    words = [options.tasks, __file__, "--draw", str(options.count), str(seed), str(path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"tasks is {options.tasks}, where {done.stderr.strip()[-200:]!r}; valid: "
+                         "a Python with benchmark-mi")  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def _record_name(options: argparse.Namespace) -> str:
+    ours = options.package == "mlcpc"
+    if options.tasks:
+        return "beyond-normal" if ours else f"beyond-normal-{options.package}"
+    return "beyond-gaussian" if ours else f"peers-{options.package}"
 
 
 def _command(options: argparse.Namespace) -> str:
     words = ["python", "benchmarks/peers.py", options.package]
     if options.python != sys.executable:
         words += ["--python", "ENVIRONMENT/bin/python"]  # its place differs from machine to machine
+    if options.tasks:
+        words += ["--tasks", "ENVIRONMENT/bin/python"]
     for option, default in (("methods", None), ("problems", None), ("seeds", [0])):
         if (value := getattr(options, option)) != default:
             words += [f"--{option}", *map(str, value)]
@@ -525,9 +620,14 @@ def _command(options: argparse.Namespace) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
         return serve(sys.argv[2])
+    if sys.argv[1:2] == ["--draw"]:
+        count, seed, path = sys.argv[2:5]
+        print(json.dumps(draw_tasks(int(count), int(seed), Path(path))))
+        return None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("package", choices=list(PACKAGES))
     parser.add_argument("--python", default=sys.executable, help="its interpreter (ours)")
+    parser.add_argument("--tasks", help="interpreter with benchmark-mi: its 40 tasks as problems")
     parser.add_argument("--methods", nargs="+", help="its estimators (those that take minutes)")
     parser.add_argument("--problems", nargs="+", help="names of problems (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the samples (0)")

@@ -23,10 +23,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from mlcpc import critics, estimation, problems, runs
-
-CODE = [f"benchmarks/staircase.{name}" for name in ("in_own_processes", "child", "gigaflops")]
-
+from mlcpc import critics, estimators, problems, records
+from mlcpc.experiments import staircase
+from mlcpc.records import Metric
 
 # ---------------------------------------------------------------------------------------------
 # The usual loop: one estimator, one critic, everything written out
@@ -75,19 +74,19 @@ def loop_ml_cpc(scores: Tensor, alpha: float) -> Tensor:
     return 2 * math.log(n) + scores.diag().mean() - (scores + weights).flatten().logsumexp(0)
 
 
-def loop_critic(config: estimation.StaircaseConfig) -> nn.Module:
+def loop_critic(config: staircase.StaircaseConfig) -> nn.Module:
     kinds = {"separable": LoopSeparable, "joint": LoopJoint}
     return kinds[config.critic](config.dim, config.critic_config())
 
 
 def loop(
-    config: estimation.StaircaseConfig, estimator: str, critic: nn.Module, seed: int
+    config: staircase.StaircaseConfig, estimator: str, critic: nn.Module, seed: int
 ) -> Iterator[float]:
     """Values of the steps of one estimator."""
     bound, alpha = estimator.split(":")
     value_of = {"cpc": loop_cpc, "ml_cpc": loop_ml_cpc}[bound]
     optimiser = torch.optim.Adam(critic.parameters(), lr=config.learning_rate)
-    generator = torch.Generator().manual_seed(estimation.SAMPLE_SEED + seed)
+    generator = torch.Generator().manual_seed(estimators.SAMPLE_SEED + seed)
     for problem in problems.staircase(config.task, config.levels, config.dim):
         for _ in range(config.steps):
             x, y = problem.sample(config.batch, generator)
@@ -103,7 +102,7 @@ def loop(
 # ---------------------------------------------------------------------------------------------
 
 
-def gigaflops(config: estimation.StaircaseConfig) -> float:
+def gigaflops(config: staircase.StaircaseConfig) -> float:
     """Matrix products of one curve's training step, forward and both gradients, in 10⁹."""
     n, d, h, e = config.batch, config.dim, config.width, config.embedding
     if config.critic == "separable":
@@ -125,16 +124,20 @@ def product_rate() -> float:
     return 2 * 2048**3 / best / 1e9
 
 
-def measure(name: str, config: estimation.StaircaseConfig, steps: int) -> float:
+def measure(name: str, config: staircase.StaircaseConfig, steps: int) -> float:
     """Milliseconds of a step of one curve."""
     many = len(config.estimators)
     if name == "ours":
-        stack = estimation._Stack(config, config.seeds, "cpu")
-        estimation._BLOCK = 3
-        stack._block()
-        estimation._BLOCK = steps
+        staircase._BLOCK = steps
+        stack = staircase.StaircaseStack(config)
+        stack.begin(0)
+        for step in range(3):
+            stack.step(0, min(step, steps - 1))
         start = time.perf_counter()
-        stack._block()
+        stack.begin(1)
+        for step in range(steps):
+            stack.step(1, step)
+        stack.end(1)
         return 1e3 * (time.perf_counter() - start) / steps / many
     seconds = []
     for estimator in (config.estimators[0], config.estimators[-1]):
@@ -167,7 +170,7 @@ def child(name: str, critic: str, steps: str, threads: str) -> None:
     if name == "rate":
         print(product_rate())
         return
-    config = estimation.StaircaseConfig(critic=critic, seeds=(0,))
+    config = staircase.StaircaseConfig(critic=critic, seeds=(0,))
     print(measure(name, config, int(steps)))
 
 
@@ -185,8 +188,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         return child(*options.child)
-    start, code = time.perf_counter(), runs.code_hash(CODE)
-    metrics, steps_of = {}, {"separable": 100, "joint": 6}
+    start, metrics, steps_of = time.perf_counter(), {}, {"separable": 100, "joint": 6}
     for critic in options.critics:
         steps = options.steps or steps_of[critic]
         rounds = []
@@ -196,14 +198,14 @@ def main() -> None:
             rate = in_own_processes("rate", critic, steps, options.threads)
             rounds.append((loop_, ours, rate))
             print(f"  {critic}: loop {loop_:.2f} ms, ours {ours:.2f} ms a curve", file=sys.stderr)
-        floor = gigaflops(estimation.StaircaseConfig(critic=critic))
+        floor = gigaflops(staircase.StaircaseConfig(critic=critic))
         ratios = [loop_ / ours for loop_, ours, _ in rounds]
         shares = [1e3 * floor / ours / rate for _, ours, rate in rounds]
         metrics |= {
-            f"{critic} loop": runs.metric([each[0] for each in rounds], "ms"),
-            f"{critic} ours": runs.metric([each[1] for each in rounds], "ms"),
-            f"{critic} ratio": runs.metric(ratios, "times"),
-            f"{critic} share of product rate": runs.metric(shares, "share"),
+            f"{critic} loop": Metric("ms", tuple(each[0] for each in rounds), "round"),
+            f"{critic} ours": Metric("ms", tuple(each[1] for each in rounds), "round"),
+            f"{critic} ratio": Metric("times", tuple(ratios), "round"),
+            f"{critic} share of product rate": Metric("share", tuple(shares), "round"),
         }
         ratio, limit = statistics.median(ratios), TARGETS[critic]
         print(
@@ -213,17 +215,18 @@ def main() -> None:
         )
     if options.record:
         settings = {key: value for key, value in vars(options).items() if key != "child"}
-        record = runs.Record(
+        record = records.Record(
             name="staircase-speed",
-            chapter="08_staircase",
+            experiment="benchmarks/staircase.py",
+            version=1,
             profile="full",
             command="python benchmarks/staircase.py --record",
             config=settings,
             seeds=[0],
             metrics=metrics,
-            provenance=runs.provenance(code, time.perf_counter() - start),
+            provenance=records.provenance(time.perf_counter() - start),
         )
-        print(f"wrote {runs.write(record)}")
+        print(f"wrote {records.write(record)}")
 
 
 if __name__ == "__main__":

@@ -36,14 +36,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlcpc import distillation, images, memory, networks, pretraining, runs
+from mlcpc import datasets, distillation, encoders, images, memory, networks, records
+from mlcpc.experiments import distill, pretrain
+from mlcpc.experiments.pretrain import PretrainConfig
+from mlcpc.records import Metric, Record
+from mlcpc.training import generator
 
-PRETRAIN = pretraining.PretrainConfig(
-    network="resnet8x2", stem_stride=2, temperature=0.2, objective="cpc"
-)
-CODE = [f"benchmarks/training.{name}" for name in ("benchmark", "measure", "IMPLEMENTATIONS")]
+PRETRAIN = PretrainConfig(network="resnet8x2", stem_stride=2, temperature=0.2, objective="cpc")
 SAMPLES, CLASSES, FEATURES = 50_000, 10, 256
-DISTILL = distillation.DistillConfig()  # its batch, negatives and lengths are the literature's
+DISTILL = distill.DistillConfig()  # its batch, negatives and lengths are the literature's
 
 
 # ---------------------------------------------------------------------------------------------
@@ -54,17 +55,17 @@ DISTILL = distillation.DistillConfig()  # its batch, negatives and lengths are t
 def ours(objective: str) -> Callable:
     def build(device: str) -> Callable[[int], object]:
         config = replace(PRETRAIN, objective=objective)
-        train = images.load(config.dataset)
-        accelerator = pretraining.accelerator_for(config, device)
-        run = pretraining._Run(config, 0, train, train, accelerator)
-        run.encoder.train()
-        return lambda step: run._step(batch_of(len(train), step), step, None)
+        train = datasets.load(config.dataset)
+        accelerator = pretrain.accelerator_for(config, device)
+        trainee = pretrain.Pretraining(config, 0, train, train, accelerator)
+        trainee.begin(0)
+        return lambda step: trainee.train_on(batch_of(len(train), step), 0, step)
 
     return build
 
 
 def batch_of(count: int, step: int) -> Tensor:
-    return torch.randperm(count, generator=runs.generator(step))[: PRETRAIN.batch]
+    return torch.randperm(count, generator=generator(step))[: PRETRAIN.batch]
 
 
 class Loop:
@@ -72,8 +73,9 @@ class Loop:
 
     def __init__(self, device: str) -> None:
         config = PRETRAIN
-        self.train = images.load(config.dataset).to(device)
-        encoder = pretraining._first_encoder(config, 0, self.train.images.shape[1])
+        self.train = datasets.load(config.dataset).to(device)
+        channels = self.train.images.shape[1]
+        encoder = encoders.untrained(0, in_channels=channels, **config.encoder())
         self.encoder = encoder.to(device).train()
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.optimiser = torch.optim.SGD(
@@ -93,7 +95,7 @@ class Loop:
         pixels = self.train.images[batch_of(len(self.train), step).to(self.train.images.device)]
         mean, std, views = self.train.mean, self.train.std, PRETRAIN.views()
         return tuple(
-            images.view(pixels, mean, std, runs.generator(step, which), views) for which in (0, 1)
+            images.view(pixels, mean, std, generator(step, which), views) for which in (0, 1)
         )
 
     def step(self, step: int) -> None:
@@ -177,7 +179,9 @@ def contrast(objective: str, gathered: bool) -> Callable:
     def build(device: str) -> Callable[[int], object]:
         config = replace(DISTILL, objective=objective)
         labels = torch.arange(SAMPLES) % CLASSES
-        module = distillation.Contrast(config, FEATURES, FEATURES, labels, runs.generator(0))
+        module = distillation.Contrast(
+            objective, FEATURES, FEATURES, labels, generator(0), **config.of_contrast
+        )
         if gathered:
             for name in ("students", "teachers"):
                 filled = getattr(module, name)
@@ -187,14 +191,14 @@ def contrast(objective: str, gathered: bool) -> Callable:
         module.to(device).others.cpu()  # negatives are drawn there, as in a training
 
         def step(step: int) -> Tensor:
-            index = torch.randperm(SAMPLES, generator=runs.generator(step))[: config.batch]
+            index = torch.randperm(SAMPLES, generator=generator(step))[: config.batch]
             index = index.to(device)
             student, teacher = (
-                torch.randn(len(index), FEATURES, generator=runs.generator(step, side)).to(device)
+                torch.randn(len(index), FEATURES, generator=generator(step, side)).to(device)
                 for side in (1, 2)
             )
             module.zero_grad()
-            loss, *embedded = module(index, student.requires_grad_(), teacher, runs.generator(step))
+            loss, *embedded = module(index, student.requires_grad_(), teacher, generator(step))
             loss.backward()
             module.remember(index, *(each.detach() for each in embedded))
             return loss.detach()
@@ -245,12 +249,12 @@ PARTS = {
     "Distillation, the contrast of a step": ("scores-crd", "rows-crd", "scores-ml-cpc",
                                              "rows-ml-cpc"),
 }  # fmt: skip
-# Record of a part, its chapter, and which times are divided by which.
+# Record of a part, and which times are divided by which.
 RECORDS = {
-    "Pretraining, a step": ("pretraining-speed", "13_representations", [
+    "Pretraining, a step": ("pretraining-speed", [
         (other, ours) for other in ("usual", "lightly", "bare") for ours in PRETRAINED
     ]),
-    "Distillation, the contrast of a step": ("contrast-speed", "14_distillation", [
+    "Distillation, the contrast of a step": ("contrast-speed", [
         ("rows-crd", "scores-crd"), ("rows-ml-cpc", "scores-ml-cpc"),
     ]),
 }  # fmt: skip
@@ -351,12 +355,10 @@ def show(table: dict, device: str = "cpu") -> None:
     allpairs.show_targets(targets(table, device))
 
 
-def records(
-    table: dict, arguments: argparse.Namespace, code: dict, seconds: float
-) -> list[runs.Record]:
+def records_of(table: dict, arguments: argparse.Namespace, seconds: float) -> list[Record]:
     """A record of each part that was measured: milliseconds, ratios of rounds, memory."""
     found = []
-    for part, (name, chapter, pairs) in RECORDS.items():
+    for part, (name, pairs) in RECORDS.items():
         batches = {each: IMPLEMENTATIONS[each].batch for each in PARTS[part]}
         cells = {each: table.get(each, {}).get(batch, []) for each, batch in batches.items()}
         skipped = {each: of[-1]["skipped"] for each, of in cells.items()
@@ -366,31 +368,25 @@ def records(
             continue
         metrics = {}
         for each, of in measured.items():
-            times = [statistics.median(cell["milliseconds"]) for cell in of]
-            metrics[f"{each} milliseconds"] = runs.metric(times, "ms")
-            peaks = [cell["mebibytes"] for cell in of]
-            metrics[f"{each} extra memory"] = runs.metric(peaks, "MiB")
+            times = tuple(statistics.median(cell["milliseconds"]) for cell in of)
+            metrics[f"{each} milliseconds"] = Metric("ms", times, "round")
+            peaks = tuple(cell["mebibytes"] for cell in of)
+            metrics[f"{each} extra memory"] = Metric("MiB", peaks, "round")
         for one, two in pairs:
             if ratio := allpairs.ratios(table, one, two, batches[one]):
-                metrics[f"{one} over {two}"] = runs.metric(ratio["rounds"], "ratio")
+                metrics[f"{one} over {two}"] = Metric("ratio", tuple(ratio["rounds"]), "round")
         command = "python benchmarks/training.py --record"
         if arguments.device != "cpu":
             name = f"{name}-{arguments.device}"
             command += f" --device {arguments.device} --network {arguments.network}"
-        found.append(runs.Record(
-            name=name,
-            chapter=chapter,
-            profile="full",
-            command=command,
-            config={
-                "rounds": arguments.rounds, "threads": arguments.threads,
-                "device": arguments.device, "network": arguments.network,
-                "batch": max(batches.values()), "skipped": skipped,
-                "titles": {each: IMPLEMENTATIONS[each].title for each in cells},
-            },
-            seeds=[0],
-            metrics=metrics,
-            provenance=runs.provenance(code, seconds, device=arguments.device),
+        config = {each: getattr(arguments, each) for each in ("rounds", "threads", "device",
+                                                              "network")}  # fmt: skip
+        config |= {"batch": max(batches.values()), "skipped": skipped}
+        config["titles"] = {each: IMPLEMENTATIONS[each].title for each in cells}
+        found.append(Record(
+            name=name, experiment="benchmarks/training.py", version=1, profile="full",
+            command=command, config=config, seeds=[0], metrics=metrics,
+            provenance=records.provenance(seconds, device=arguments.device),
         ))  # fmt: skip
     return found
 
@@ -416,14 +412,14 @@ def main() -> None:
         name, threads = arguments.child
         print(json.dumps(measure(name, int(threads), arguments.device)))
     else:
-        start, code = time.perf_counter(), runs.code_hash(CODE)
+        start = time.perf_counter()
         torch.set_num_threads(arguments.threads)  # for the record: the processes set their own
         where = arguments.device, arguments.network
         table = benchmark(arguments.only, arguments.rounds, arguments.threads, *where)
         show(table, arguments.device)
         if arguments.record:
-            for record in records(table, arguments, code, time.perf_counter() - start):
-                print(f"wrote {runs.write(record)}")
+            for record in records_of(table, arguments, time.perf_counter() - start):
+                print(f"wrote {records.write(record)}")
 
 
 if __name__ == "__main__":

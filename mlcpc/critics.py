@@ -7,8 +7,9 @@ R critics of one shape, whose weights carry a leading dimension R: one program, 
     joint       f(x, y) = c(x, y), one network that reads both
     bilinear    f(x, y) = xᵀ W y
     inner       f(x, y) = ⟨x, y⟩/√d with a learned scale and offset
+    saturated   f(x, y) = −log(e^−g + e^−t), g = s ⟨x, y⟩ − q (|x|² + |y|²)/2: three parameters
 
-:class:`NormalRatio` is fitted in closed form, and :class:`Sum` lets another critic start from it.
+The log density ratio of a fitted normal pair, in closed form, is in :mod:`mlcpc.canonical`.
 """
 
 import math
@@ -18,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mlcpc.shapes import Float, Int, Tensor
+from mlcpc.shapes import Float, Tensor
 
-KINDS = ("separable", "joint", "bilinear", "inner")
+KINDS = ("separable", "joint", "bilinear", "inner", "saturated")
 _PAIRS, _CUDA_PAIRS = 2048, 1 << 16  # pairs of a tile of the joint critic, on a GPU
 
 X = Float[Tensor, "replicates n dim_x"]
@@ -33,7 +34,7 @@ class CriticConfig:
     """Shape of a critic.
 
     Args:
-        kind: separable, joint, bilinear or inner.
+        kind: separable, joint, bilinear, inner or saturated.
         width: units of each hidden layer.
         depth: hidden layers; 3 is what the authors' code builds when it is asked for 2.
         embedding: length of a(x) and b(y) of the separable critic.
@@ -72,7 +73,8 @@ def build(
         a module that takes x (R, n, dim_x) and y (R, k, dim_y) and returns scores (R, n, k).
 
     Raises:
-        ValueError: no seed, copies or a dimension below 1, an inner critic of unequal dimensions.
+        ValueError: no seed, copies or a dimension below 1, an inner or saturated critic of unequal
+            dimensions.
     """
     for name, value in (("dim_x", dim_x), ("dim_y", dim_y), ("copies", copies)):
         if value < 1:
@@ -95,8 +97,8 @@ def _build(
     if config.kind == "bilinear":
         return Bilinear(start, dim_x, dim_y)
     if dim_x != dim_y:
-        raise ValueError(f"dim_y is {dim_y} for an inner critic; valid: dim_x = {dim_x}")
-    return Inner(start)
+        raise ValueError(f"dim_y is {dim_y} for critic {config.kind}; valid: dim_x = {dim_x}")
+    return Inner(start) if config.kind == "inner" else Saturated(start)
 
 
 def baseline(
@@ -199,20 +201,6 @@ class JointCritic(nn.Module):
         of_x = torch.baddbmm(self.bias, x, self.of_x)
         of_y = torch.bmm(y, self.of_y)
         return _PairScores.apply(self._kept, of_x, of_y, *self.rest.weights, *self.rest.biases)
-
-    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
-        """Scores (R, n, m) of each x with the y at m places, in place of all of them."""
-        of_x = torch.baddbmm(self.bias, x, self.of_x)
-        of_y = torch.bmm(y, self.of_y)
-        if torch.is_grad_enabled():
-            return self._candidates(of_x, of_y, places)
-        rows = max(1, _CUDA_PAIRS // (len(x) * places.shape[1]))
-        parts = zip(of_x.split(rows, dim=1), places.split(rows), strict=True)
-        return torch.cat([self._candidates(part, of_y, where) for part, where in parts], dim=1)
-
-    def _candidates(self, of_x: Tensor, of_y: Tensor, places: Tensor) -> Tensor:
-        hidden = (of_x[:, :, None] + of_y[:, places]).flatten(1, 2).relu_()
-        return self.rest(hidden).view(len(of_x), *places.shape)
 
 
 class _Kept:
@@ -340,65 +328,25 @@ class Inner(nn.Module):
         return torch.baddbmm(self.offset, self.scale * x, y.mT, alpha=1 / math.sqrt(x.shape[-1]))
 
 
-class NormalRatio(nn.Module):
-    r"""The log density ratio of a normal pair that is fitted to samples: a critic without training.
+class Saturated(nn.Module):
+    r"""Three learned numbers s, q and t: a quadratic score that levels off at t.
 
-    .. math:: f(x, y) = \log \frac{\mathcal N(x, y; μ, Σ)}{\mathcal N(x; μ_x, Σ_x)\,
-              \mathcal N(y; μ_y, Σ_y)}
+    .. math:: f(x, y) = -\log\left(e^{-g} + e^{-t}\right), \qquad
+              g = s \langle x, y \rangle - \tfrac q2 \left(|x|^2 + |y|^2\right)
 
-    Σ keeps the variances of the samples; their correlations are multiplied by 1 − shrinkage, so
-    that f = 0 at a shrinkage of 1.
-
-    Args:
-        x, y: samples of each replicate, (R, N, dim_x) and (R, N, dim_y).
-        shrinkage: (R,), above 0 and at most 1.
+    Of this form, up to a constant, is the best critic of J_α in the limit of many anchors for
+    :class:`mlcpc.problems.CorrelatedGaussian`: s = ρ/(1 − ρ²), q = ρ²/(1 − ρ²), and
+    t = log((m − α)/α) − I. At first s and q are 0, and t is 5.
     """
 
-    def __init__(self, x: X, y: Y, shrinkage: Tensor) -> None:
+    def __init__(self, start: _Start) -> None:
         super().__init__()
-        dim_x, like = x.shape[-1], x
-        pairs = torch.cat([x, y], dim=-1).double()
-        mean = pairs.mean(1, keepdim=True)
-        centred = pairs - mean
-        covariance = centred.mT @ centred / pairs.shape[1]
-        # a column that is constant in these samples must not make the matrix singular
-        variances = torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1) + 1e-9)
-        share = shrinkage.double()[:, None, None]
-        covariance = (1 - share) * covariance + share * variances
-        of_x, of_y = covariance[:, :dim_x, :dim_x], covariance[:, dim_x:, dim_x:]
-        precision = covariance.inverse()
-        constant = (of_x.logdet() + of_y.logdet() - covariance.logdet()) / 2
-        for name, value in (
-            ("mean_x", mean[..., :dim_x]),
-            ("mean_y", mean[..., dim_x:]),
-            ("of_x", (of_x.inverse() - precision[:, :dim_x, :dim_x]) / 2),
-            ("of_y", (of_y.inverse() - precision[:, dim_x:, dim_x:]) / 2),
-            ("between", -precision[:, :dim_x, dim_x:]),
-            ("constant", constant[:, None, None]),
-        ):
-            self.register_buffer(name, value.to(like))
+        self.product, self.length = (
+            nn.Parameter(torch.zeros(start.replicates, 1, 1)) for _ in range(2)
+        )
+        self.top = nn.Parameter(torch.full((start.replicates, 1, 1), 5.0))
 
     def forward(self, x: X, y: Y) -> AllPairs:
-        x, y = x - self.mean_x, y - self.mean_y
-        of_x = ((x @ self.of_x) * x).sum(-1)[:, :, None]
-        of_y = ((y @ self.of_y) * y).sum(-1)[:, None, :]
-        return (x @ self.between) @ y.mT + of_x + of_y + self.constant
-
-    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
-        """Scores (R, n, m) of each x with the y at m places."""
-        return self(x, y).gather(2, places.expand(len(x), -1, -1))
-
-
-class Sum(nn.Module):
-    """The scores of a fixed critic plus those of a trained one."""
-
-    def __init__(self, fixed: nn.Module, trained: nn.Module) -> None:
-        super().__init__()
-        self.fixed, self.trained, self.replicates = fixed, trained, trained.replicates
-
-    def forward(self, x: X, y: Y) -> AllPairs:
-        return self.fixed(x, y) + self.trained(x, y)
-
-    def candidates(self, x: X, y: Y, places: Int[Tensor, "n m"]) -> Tensor:
-        """Scores (R, n, m) of each x with the y at m places."""
-        return self.fixed.candidates(x, y, places) + self.trained.candidates(x, y, places)
+        lengths = x.square().sum(-1)[:, :, None] + y.square().sum(-1)[:, None, :]
+        score = torch.baddbmm(-self.length / 2 * lengths, self.product * x, y.mT)
+        return -torch.logaddexp(-score, -self.top)

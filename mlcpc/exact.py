@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ import torch
 from mlcpc import bounds
 from mlcpc.shapes import Float, Int, Tensor
 
-DESIGNS = ("independent", "shared", "in_batch")
+DESIGNS = bounds._DESIGNS
 LIMIT = 20_000_000  # configurations; about a minute on one core
 _CHUNK = 2_000_000  # scores held at once while summing
 
-Bound = Callable[[Tensor, Tensor, float], Tensor]
+Bound = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,12 @@ def expected(
         ValueError: shapes that do not fit, an unknown design, m ≠ n in the batch, a bound that
             depends on the order of the anchors, or more than ``LIMIT`` configurations (said with
             their number before memory is used).
+
+    Example:
+        >>> joint = Joint(torch.tensor([[0.4, 0.1], [0.1, 0.4]], dtype=torch.float64))
+        >>> value = expected(bounds.ml_cpc, joint, joint.log_ratio, n=2, m=2)
+        >>> round(value.item(), 4), round(joint.mi.item(), 4)
+        (0.0574, 0.1927)
     """
     log_critic = torch.as_tensor(log_critic, dtype=torch.float64)
     if log_critic.shape[-2:] != joint.table.shape[-2:]:
@@ -132,6 +139,91 @@ def expected(
         )
     with torch.no_grad():
         return _expected(bound, joint.table, log_critic, n, m, alpha, negatives)
+
+
+def from_counts(counts: Float[Tensor, "*batch a b"]) -> Joint:
+    """The joint of frequencies: a table of counts, or of any weights, divided by its total.
+
+    Args:
+        counts: (…, a, b) weights of at least 0; anything that ``torch.as_tensor`` takes.
+
+    Raises:
+        ValueError: a table whose weights sum to zero, or what :class:`Joint` refuses.
+
+    Example:
+        >>> joint = from_counts(torch.tensor([[3, 1], [0, 4]]))
+        >>> joint.table
+        tensor([[0.3750, 0.1250],
+                [0.0000, 0.5000]], dtype=torch.float64)
+    """
+    counts = torch.as_tensor(counts, dtype=torch.float64)
+    total = counts.sum((-2, -1), keepdim=True)
+    if not (total > 0).all():
+        raise ValueError(f"counts sum to {total.min().item():g}; valid: above 0")
+    return Joint(counts / total)
+
+
+def random_cases(
+    count: int, alphabet: tuple[int, int] = (2, 2), seed: int = 0
+) -> tuple[Joint, Float[Tensor, "count a b"]]:
+    """Random joints, from nearly uniform to nearly deterministic, each with a random critic.
+
+    The logits of a joint are normal, with a standard deviation that grows over the batch from 0.1
+    to 5. The scores are normal with standard deviation 2.
+
+    Args:
+        count: number of joints, and of critics.
+        alphabet: sizes (a, b) of the two alphabets.
+        seed: seed of the draws.
+
+    Returns:
+        the joints as one batch, and the scores f(x, y), (count, a, b), float64.
+
+    Raises:
+        ValueError: count or an alphabet below 1.
+
+    Example:
+        >>> joints, critics = random_cases(5, alphabet=(2, 3))
+        >>> joints.table.shape, critics.shape
+        (torch.Size([5, 2, 3]), torch.Size([5, 2, 3]))
+    """
+    bounds._check_count("count", count, 1)
+    bounds._check_count("alphabet", min(alphabet), 1)
+    generator = torch.Generator().manual_seed(seed)
+    logits, scores = torch.randn(2, count, *alphabet, generator=generator, dtype=torch.float64)
+    spread = torch.logspace(-1, 0.7, count, dtype=torch.float64)[:, None]
+    table = (logits.flatten(1) * spread).softmax(1).view(count, *alphabet)
+    return Joint(table), 2 * scores
+
+
+def random_boards(
+    count: int, n: int, m: int, seed: int = 0
+) -> tuple[Float[Tensor, "count n"], Float[Tensor, "count n m-1"]]:
+    """Random scores of n anchors with m candidates each, normal with standard deviation 2.
+
+    Args:
+        count: number of boards.
+        n: anchors.
+        m: candidates of an anchor.
+        seed: seed of the draws.
+
+    Returns:
+        scores of the positives, (count, n), and of the negatives, (count, n, m − 1), float64: what
+        the functions of :mod:`mlcpc.bounds` take.
+
+    Raises:
+        ValueError: count or n below 1, m below 2.
+
+    Example:
+        >>> positive, negative = random_boards(5, n=2, m=3)
+        >>> positive.shape, negative.shape
+        (torch.Size([5, 2]), torch.Size([5, 2, 2]))
+    """
+    for name, value, least in (("count", count, 1), ("n", n, 1), ("m", m, 2)):
+        bounds._check_count(name, value, least)
+    generator = torch.Generator().manual_seed(seed)
+    scores = 2 * torch.randn(count, n, m, generator=generator, dtype=torch.float64)
+    return scores[..., 0], scores[..., 1:]
 
 
 @dataclass(frozen=True)
@@ -153,6 +245,7 @@ def search(
     seed: int = 0,
     restarts: int = 32,
     steps: int = 300,
+    start: tuple[Joint, Float[Tensor, "a b"]] | None = None,
 ) -> Worst:
     r"""Try to break a bound: ascend the exact J − I over every joint and every critic.
 
@@ -166,6 +259,8 @@ def search(
         seed: seed of the starting points.
         restarts: starting points.
         steps: ascent steps of each (Adam, step size falling from 0.3 to 0).
+        start: a joint and its scores to start near instead; it gives the alphabet. A violation
+            that needs many letters with rare zeros is not met from random starting points.
 
     Returns:
         the worst point met. A positive gap is a counter-example: the bound exceeds the mutual
@@ -173,19 +268,28 @@ def search(
 
     Raises:
         ValueError: as :func:`expected`; alphabets, restarts or steps below 1.
+
+    Example:
+        >>> worst = search(bounds.cpc, n=1, m=2, alpha=0.5, restarts=4, steps=60)
+        >>> worst.gap > 0.05
+        True
     """
-    a, b = alphabet
-    for name, value in {"alphabet": min(a, b), "restarts": restarts, "steps": steps}.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; valid: at least 1")
+    a, b = alphabet if start is None else start[0].table.shape
+    for name, count in {"alphabet": min(a, b), "restarts": restarts, "steps": steps}.items():
+        if count < 1:
+            raise ValueError(f"{name} is {count}; valid: at least 1")
     generator = torch.Generator().manual_seed(seed)
     spread = torch.logspace(-1, 0.7, restarts, dtype=torch.float64)[:, None, None]
-    start = torch.randn(2, restarts, a, b, generator=generator, dtype=torch.float64)
-    logits = (start[0] * spread).requires_grad_()
-    log_critic = start[1].clone().requires_grad_()
+    noise = torch.randn(2, restarts, a, b, generator=generator, dtype=torch.float64)
+    if start is None:
+        logits, log_critic = noise[0] * spread, noise[1]
+    else:  # a probability or a critic of zero has no logarithm to move; 1e-13 is as good
+        logits = start[0].table.log().clamp(min=-30) + 0.01 * spread * noise[0]
+        log_critic = start[1].double().clamp(min=-30) + 0.01 * spread * noise[1]
+    logits, log_critic = logits.requires_grad_(), log_critic.clone().requires_grad_()
     optimiser = torch.optim.Adam([logits, log_critic], lr=0.3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, steps)
-    worst = None
+    worst: tuple[float, Tensor, Tensor] | None = None
     for _ in range(steps):
         table = logits.flatten(1).softmax(1).view_as(logits)
         value = _expected(bound, table, log_critic, n, m, alpha, negatives)
@@ -197,75 +301,19 @@ def search(
         (-gap.sum()).backward()
         optimiser.step()
         schedule.step()
-    gap, table, critic = worst
+    assert worst is not None  # there is at least one step
+    found, table, critic = worst
     # A score matters only up to a constant; pinning its largest value makes results comparable.
-    return Worst(gap, Joint(table / table.sum()), critic - critic.max())
-
-
-@dataclass(frozen=True)
-class BoundaryConfig:
-    """Settings of the phase diagram: where does J_α stop being a bound?
-
-    Args:
-        sizes: pairs (n, m) searched with independent and with shared negatives.
-        batch_sizes: values of n = m searched with negatives from the batch.
-        ratios: values of α/α_min; those with α > m are left out.
-        alphabet: sizes of the two alphabets.
-        seeds: seeds of the search; the worst over seeds is what counts.
-        restarts: starting points of one search.
-        steps: ascent steps of one search.
-    """
-
-    sizes: tuple[tuple[int, int], ...] = ((1, 2), (2, 2), (2, 3), (3, 2), (3, 3))
-    batch_sizes: tuple[int, ...] = (2, 3, 4)
-    ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.2, 1.5)
-    alphabet: tuple[int, int] = (2, 2)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    restarts: int = 32
-    steps: int = 400
-
-
-def boundary_cells(config: BoundaryConfig) -> list[dict]:
-    """The searches of a phase diagram, one dictionary each.
-
-    Raises:
-        ValueError: a ratio that is not above zero.
-    """
-    places = [(n, m, design) for n, m in config.sizes for design in ("independent", "shared")]
-    places += [(n, n, "in_batch") for n in config.batch_sizes]
-    cells = []
-    for n, m, design in places:
-        for ratio in config.ratios:
-            if not ratio > 0:
-                raise ValueError(f"ratios contains {ratio}; valid: above 0")
-            if ratio * bounds.alpha_min(n, m) <= m:
-                cells += [
-                    {"n": n, "m": m, "design": design, "ratio": ratio, "seed": seed}
-                    for seed in config.seeds
-                ]
-    return cells
-
-
-def boundary_gap(cell: dict, config: BoundaryConfig) -> dict:
-    """Worst J_α − I in nats that one search of the phase diagram finds: ``{"gap": …}``."""
-    n, m = cell["n"], cell["m"]
-    alpha = cell["ratio"] * bounds.alpha_min(n, m)
-    worst = search(
-        bounds.ml_cpc,
-        n,
-        m,
-        alpha,
-        cell["design"],
-        config.alphabet,
-        cell["seed"],
-        config.restarts,
-        config.steps,
-    )
-    return {"gap": worst.gap}
+    return Worst(found, Joint(table / table.sum()), critic - critic.max())
 
 
 def count_configurations(a: int, b: int, n: int, m: int, negatives: str, pooled: bool) -> int:
-    """Number of grouped draws that :func:`expected` sums for alphabets of sizes a and b."""
+    """Number of grouped draws that :func:`expected` sums for alphabets of sizes a and b.
+
+    Example:
+        >>> count_configurations(2, 2, n=2, m=3, negatives="shared", pooled=False)
+        78
+    """
     cells = a * b
     if negatives == "in_batch":
         return math.comb(cells + n - 1, n)
@@ -344,8 +392,10 @@ def _expected(
     alpha = torch.as_tensor(alpha, dtype=log_p.dtype).expand(batch).reshape(-1)
     size = max(1, _CHUNK // (size * n * m))  # joints summed at once
     parts = [
-        _sum_over_draws(bound, draws, *each, n * m)
-        for each in zip(*(x.split(size) for x in (log_p, log_fresh, scores, alpha)), strict=True)
+        _sum_over_draws(
+            bound, draws, log_p[part], log_fresh[part], scores[part], alpha[part], n * m
+        )
+        for part in (slice(begin, begin + size) for begin in range(0, len(log_p), size))
     ]
     return torch.cat(parts).reshape(batch)
 
@@ -362,6 +412,8 @@ def _sum_over_draws(
     """Σ p(draw) · bound(draw) for a batch of joints, a slice of the draws at a time."""
     alpha = alpha.reshape(-1, *[1] * (draws.positive.ndim - 1))
     total = torch.zeros(len(log_p), dtype=log_p.dtype)
+    # To a bound, −inf leaves a negative out. Here it is a critic of zero, whose pair counts.
+    low = scores.clamp(min=torch.finfo(scores.dtype).min / 8)
     shape = torch.broadcast_shapes(draws.positive.shape[:-1], draws.negative.shape[:-2])
     step = max(1, _CHUNK // (len(log_p) * math.prod(shape[1:]) * board))
     for begin in range(0, shape[0], step):
@@ -373,7 +425,7 @@ def _sum_over_draws(
         of_positives = (positive_count + log_p[:, positive].sum(-1)).exp()
         of_negatives = (negative_count + log_fresh[:, negative].sum((-2, -1))).exp()
         probability = of_positives * of_negatives
-        value = bound(scores[:, positive], scores[:, negative], alpha)
+        value = bound(scores[:, positive], low[:, negative], alpha)
         # A draw of probability zero may have the value −inf; it does not occur.
         weighted = torch.where(probability > 0, probability * value, 0.0)
         total = total + weighted.flatten(1).sum(1)

@@ -1,13 +1,10 @@
 r"""Where negatives wait: a queue of keys, one slot per sample, and who is of another class.
 
 :class:`KeyQueue` keeps the last K embeddings of a key encoder (MoCo, He et al. 2020, arXiv
-1911.05722). :class:`SampleMemory` keeps one embedding for each sample of the data set (Wu et al.
-2018, arXiv 1805.01978; for distillation Tian et al. 2020, arXiv 1910.10699). :class:`OtherClasses`
-names the samples that are negatives of a labelled anchor.
-
-All hold unit vectors, so inner products are cosines; divide them by a temperature to get scores.
-What a run would lose if it stopped is in persistent buffers: ``state_dict`` has it, and ``to``
-moves it. Nothing here has a gradient except through the vectors that are passed in.
+1911.05722), :class:`SampleMemory` one embedding for each sample (Wu et al. 2018, arXiv 1805.01978;
+for distillation Tian et al. 2020, arXiv 1910.10699). :class:`OtherClasses` names the samples that
+are negatives of a labelled anchor. All hold unit vectors, so inner products are cosines. Their
+state is in persistent buffers, and gradients flow only through the vectors that are passed in.
 """
 
 import math
@@ -18,6 +15,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from mlcpc.config import check_count, refuse
 from mlcpc.shapes import Float, Int, Tensor
 
 # Half precision leaves a unit vector's norm within 5e-4 of 1, bfloat16 within 4e-3.
@@ -25,6 +23,10 @@ UNIT_TOLERANCE = 1e-2
 
 # Scores of so many pairs of a query and a sample are in memory at a time.
 PAIRS_AT_A_TIME = 3 * 2**18
+
+# A gathered score costs as much as so many scores of a product with the whole memory, which reads
+# every vector in order (2 cores, dim 128).
+GATHERED_COST = 12
 
 Positions = Int[Tensor, "n"]
 Ages = Int[Tensor, "size"]
@@ -34,14 +36,12 @@ Labels = Int[Tensor, "samples"]
 class KeyQueue(nn.Module):
     """The last K keys, first in, first out: negatives for every anchor of a batch.
 
-    A new key takes the place of the oldest. Batches may have any size up to K, also sizes that do
-    not divide K: the writing goes on at the start where the queue ends, and no key is dropped. At
-    first the queue holds random unit vectors, which are no keys of any image; :meth:`ages` tells
-    them apart.
+    A new key takes the place of the oldest. Batches may have any size up to K, also one that does
+    not divide K. At first the queue holds random unit vectors; :meth:`ages` tells them apart.
 
     ``keys`` (K, dim) is what an objective reads, for example ``allpairs.ml_cpc(x, y, temperature,
-    keys=queue.keys)``. Compute the objective and its gradient first, then :meth:`push`: it writes
-    in place. Memory: 4·K·dim bytes in float32 (K = 4,096 of dim 128: 2 MiB).
+    keys=queue.keys)``. Compute the objective and its gradient before :meth:`push`, which writes in
+    place. Memory: 4·K·dim bytes in float32 (K = 4,096 of dim 128: 2 MiB).
 
     Args:
         size: K.
@@ -65,8 +65,8 @@ class KeyQueue(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = {"size": size, "dim": dim}
-        _check_counts(sizes if dataset_size is None else {**sizes, "dataset_size": dataset_size})
+        check_count("size", size)
+        check_count("dim", dim)
         if dataset_size is not None and size > dataset_size:
             warnings.warn(
                 f"the queue holds {size:,} keys of {dataset_size:,} images: "
@@ -124,7 +124,8 @@ def own_key_chance(size: int, dataset_size: int) -> float:
     Raises:
         ValueError: a number below 1.
     """
-    _check_counts({"size": size, "dataset_size": dataset_size})
+    check_count("size", size)
+    check_count("dataset_size", dataset_size)
     if size <= dataset_size:
         return size * (size + 1) / (2 * dataset_size**2)
     beyond = max(2 * dataset_size - size, 0)
@@ -136,13 +137,11 @@ class SampleMemory(nn.Module):
 
     .. math:: m_i ← \frac{μ\, m_i + (1-μ)\, v_i}{‖μ\, m_i + (1-μ)\, v_i‖}
 
-    Contrast in both directions, student against teacher's vectors and teacher against student's,
-    takes two memories. Two, because each network's embedding is trained: scores of a student's
-    embedding against the teacher's memory move the student's projection only.
+    Contrast in both directions takes two memories, since each network's embedding is trained:
+    scores of a student's embedding against the teacher's memory move the student's projection only.
 
-    Memory: 4·N·dim bytes in float32 each (N = 50,000, dim = 128: 24.4 MiB), and for the scores of
-    a batch of n with m samples each 4·n·m bytes, or 4·n·N for all (n = 64, m = 16,385: 4 MiB), and
-    a few MiB on top, or the scores of one query if they are more. Gathering their rows would take
+    Memory: 4·N·dim bytes in float32 (N = 50,000, dim = 128: 24.4 MiB), and 4·n·m for the scores of
+    n queries with m samples each (n = 64, m = 16,385: 4 MiB). Gathering their rows would take
     4·n·m·dim bytes (512 MiB).
 
     Args:
@@ -163,9 +162,10 @@ class SampleMemory(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_counts({"samples": samples, "dim": dim})
+        check_count("samples", samples)
+        check_count("dim", dim)
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}; valid: 0 up to but not including 1")
+            refuse("momentum", momentum, "0 up to but not including 1")
         self.momentum = momentum
         self.register_buffer("vectors", _random_unit_vectors(samples, dim, generator))
 
@@ -176,8 +176,9 @@ class SampleMemory(nn.Module):
     ) -> Float[Tensor, "n m"]:
         """Inner products of queries with the vectors of chosen samples.
 
-        The product of some queries with the whole memory, and then a choice among its columns:
-        the same numbers as gathering n·m rows first, without the rows. The memory gets no
+        Where m is not far below N, the product of some queries with the whole memory, and then a
+        choice among its columns: the same numbers as gathering n·m rows first, without the rows.
+        For m far below N, the rows, some queries at a time. The memory gets no
         gradient, and is read again when the queries get theirs: :meth:`update` before that is
         PyTorch's error, and so is a second derivative.
 
@@ -199,7 +200,8 @@ class SampleMemory(nn.Module):
                 f"positions has shape {tuple(positions.shape)}; valid: ({len(queries)}, m)"
             )
         _check_positions("positions", positions, len(self.vectors))
-        return _ChosenScores.apply(queries, vectors, positions)
+        few = GATHERED_COST * positions.shape[1] < len(vectors)
+        return (_GatheredScores if few else _ChosenScores).apply(queries, vectors, positions)
 
     @torch.no_grad()
     def update(self, positions: Positions, vectors: Float[Tensor, "n dim"]) -> None:
@@ -251,15 +253,35 @@ class _ChosenScores(torch.autograd.Function):
         return of_queries, None, None
 
 
+class _GatheredScores(torch.autograd.Function):
+    """:class:`_ChosenScores` of few positions among many: the rows are gathered, some at a time."""
+
+    @staticmethod
+    def forward(ctx, queries: Tensor, vectors: Tensor, positions: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, positions)
+        scores = queries.new_empty(positions.shape)
+        for rows in _blocks_of_rows(len(queries), positions.shape[1] * vectors.shape[1]):
+            chosen = vectors[positions[rows]]
+            scores[rows] = (chosen @ queries[rows, :, None]).squeeze(2)
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        vectors, positions = ctx.saved_tensors
+        of_queries = gradient.new_empty(len(gradient), vectors.shape[1])
+        for rows in _blocks_of_rows(len(gradient), positions.shape[1] * vectors.shape[1]):
+            chosen = vectors[positions[rows]]
+            of_queries[rows] = (gradient[rows, None] @ chosen).squeeze(1)
+        return of_queries, None, None
+
+
 class OtherClasses(nn.Module):
     """The samples of other classes than an anchor's: its negatives where there are labels.
 
-    Samples are sorted by class once. Those of one class then stand in one block, and a draw from
-    the others is a draw from the positions outside that block. Any balance of classes will do: a
-    class with one sample, and numbers below the highest label that no sample has.
-
-    Its buffers follow from the labels, so ``state_dict`` leaves them out; ``to`` moves them.
-    Memory: 16·N bytes and 16 for each class.
+    Samples are sorted by class once, and a draw from the others is a draw from the positions
+    outside the block of a class. Classes may have any sizes. The buffers follow from the labels,
+    so ``state_dict`` leaves them out. Memory: 16·N bytes and 16 for each class.
 
     Args:
         labels: class of each sample, (N,), integers from 0.
@@ -282,12 +304,9 @@ class OtherClasses(nn.Module):
         counts = labels.bincount()
         if int(counts.max()) == len(labels):
             raise ValueError("labels names one class; valid: at least two, or nothing is negative")
-        for name, buffer in {
-            "labels": labels.clone(),
-            "order": labels.argsort(stable=True),
-            "counts": counts,
-            "starts": counts.cumsum(0) - counts,
-        }.items():
+        buffers = {"labels": labels.clone(), "order": labels.argsort(stable=True)}
+        buffers |= {"counts": counts, "starts": counts.cumsum(0) - counts}
+        for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
 
     def in_all(self) -> int:
@@ -332,14 +351,14 @@ class OtherClasses(nn.Module):
         """
         samples = len(self.labels)
         if negatives not in ("sampled", "all"):
-            raise ValueError(f"negatives is {negatives!r}; valid: sampled, all")
+            refuse("negatives", negatives, "sampled, all")
         if positions.dim() != 1:
             raise ValueError(f"positions has shape {tuple(positions.shape)}; valid: (n,)")
         _check_positions("positions", positions, samples)
         own = self.labels[positions]
         starts, counts = self.starts[own, None], self.counts[own, None]
         if negatives == "sampled":
-            _check_counts({"count": count})
+            check_count("count", count)
         elif count is not None:
             raise ValueError(f"count is {count} with negatives all; valid: None")
         else:
@@ -367,12 +386,6 @@ def _blocks_of_rows(rows: int, columns: int) -> Iterator[slice]:
 def _random_unit_vectors(n: int, dim: int, generator: torch.Generator | None) -> Tensor:
     device = None if generator is None else generator.device
     return nn.functional.normalize(torch.randn(n, dim, generator=generator, device=device), dim=1)
-
-
-def _check_counts(counts: dict[str, int | None]) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; valid: an integer of at least 1")
 
 
 def _check_positions(name: str, positions: Tensor, samples: int) -> None:

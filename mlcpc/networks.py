@@ -1,8 +1,7 @@
 r"""Encoders for small images, and the families of the 13 teacher-student pairs.
 
 Every network is a :class:`Network`: a body that turns images into a feature map, the mean of that
-map over its positions (the features), and a linear classifier on the features. So all of them take
-images of 28 or 32 pixels, and give logits by a call and features by :meth:`Network.features`.
+map over its positions (the features), and a linear classifier on the features.
 
 | names | paper |
 |---|---|
@@ -25,6 +24,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from mlcpc.config import check_count, refuse
 from mlcpc.shapes import Float, Tensor
 
 Images = Float[Tensor, "n channels height width"]
@@ -46,13 +46,9 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self,
-        body: nn.Module,
-        feature_dim: int,
-        num_classes: int,
-        in_channels: int,
+        self, body: nn.Module, feature_dim: int, num_classes: int, in_channels: int,
         least_side: int = 8,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.feature_dim, self.num_classes = feature_dim, num_classes
         self.in_channels, self.least_side = in_channels, least_side
@@ -100,13 +96,12 @@ def build(
     Raises:
         ValueError: an unknown name (the error lists the known ones), a number out of range.
     """
-    least = {"num_classes": 0, "in_channels": 1, "stem_stride": 1, "norm_groups": 1}
-    given = (num_classes, in_channels, stem_stride, norm_groups)
-    for (argument, smallest), value in zip(least.items(), given, strict=True):
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ValueError(f"{argument} is {value!r}; valid: an integer of at least {smallest}")
+    check_count("num_classes", num_classes, 0)
+    check_count("in_channels", in_channels)
+    check_count("stem_stride", stem_stride)
+    check_count("norm_groups", norm_groups)
     if stem_stride > 2:
-        raise ValueError(f"stem_stride is {stem_stride}; valid: 1 or 2")
+        refuse("stem_stride", stem_stride, "1 or 2")
     body, feature_dim = _family(name)(in_channels, stem_stride)
     # four stages halve the sides, and so may the stem; nothing may be left of less than a pixel
     network = Network(body, feature_dim, num_classes, in_channels, 8 * stem_stride)
@@ -134,11 +129,10 @@ class Projection(nn.Module):
 
     def __init__(self, feature_dim: int, dim: int = 128, kind: str = "linear") -> None:
         super().__init__()
-        for argument, value in (("feature_dim", feature_dim), ("dim", dim)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{argument} is {value!r}; valid: an integer of at least 1")
+        check_count("feature_dim", feature_dim)
+        check_count("dim", dim)
         if kind not in ("linear", "mlp"):
-            raise ValueError(f"kind is {kind!r}; valid: linear, mlp")
+            refuse("kind", kind, "linear, mlp")
         last = nn.Linear(feature_dim, dim)
         hidden = [nn.Linear(feature_dim, feature_dim), nn.ReLU(inplace=True)]
         self.layers = last if kind == "linear" else nn.Sequential(*hidden, last)
@@ -182,8 +176,7 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         self, channels: int, groups: int, eps: float = 1e-5, momentum: float = 0.1
     ) -> None:
         super().__init__(channels, eps, momentum)
-        if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-            raise ValueError(f"groups is {groups!r}; valid: an integer of at least 1")
+        check_count("groups", groups)
         self.groups = groups
 
     def forward(self, images: Images) -> Images:
@@ -210,15 +203,9 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         wide = images.reshape(n // groups, groups * channels, *sides)
         mean, variance = self.running_mean.new_zeros(2, groups * channels)
         # With momentum 1 the statistics that the call keeps are those of its batch.
+        weight, bias = self.weight.repeat(groups), self.bias.repeat(groups)
         wide = nn.functional.batch_norm(
-            wide,
-            mean,
-            variance,
-            self.weight.repeat(groups),
-            self.bias.repeat(groups),
-            training=True,
-            momentum=1.0,
-            eps=self.eps,
+            wide, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps
         )
         return wide.reshape(images.shape), mean.view(groups, -1), variance.view(groups, -1)
 
@@ -439,9 +426,8 @@ def _shuffle_net_v1(in_channels: int, stem_stride: int) -> Body:
 
 
 def _shuffle_net_v2(in_channels: int, stem_stride: int) -> Body:
-    """Half of the channels pass each block untouched; then all are dealt anew.
-
-    The literature's: a 1 × 1 stem without the maximum behind it.
+    """Half of the channels pass each block untouched; then all are dealt anew. The stem is the
+    literature's, 1 × 1 without the maximum behind it.
     """
     inputs = 24
     layers = [_conv_norm(in_channels, inputs, 1, stem_stride)]
@@ -480,22 +466,13 @@ def _started(layers: list[nn.Module]) -> nn.Sequential:
 
 # Name -> the body of that network, given in_channels and stem_stride.
 _BODIES: dict[str, Callable[[int, int], Body]] = {
-    "resnet8": partial(_small_resnet, 8, 1),
-    "resnet14": partial(_small_resnet, 14, 1),
-    "resnet20": partial(_small_resnet, 20, 1),
-    "resnet32": partial(_small_resnet, 32, 1),
-    "resnet44": partial(_small_resnet, 44, 1),
-    "resnet56": partial(_small_resnet, 56, 1),
-    "resnet110": partial(_small_resnet, 110, 1),
+    **{f"resnet{d}": partial(_small_resnet, d, 1) for d in (8, 14, 20, 32, 44, 56, 110)},
     "resnet8x2": partial(_small_resnet, 8, 2),  # ours, for short runs
     "resnet8x4": partial(_small_resnet, 8, 4),
     "resnet32x4": partial(_small_resnet, 32, 4),
     "ResNet18": partial(_resnet, 64, (64, 128, 256, 512), (2, 2, 2, 2), _basic),
     "ResNet50": partial(_resnet, 64, (64, 128, 256, 512), (3, 4, 6, 3), _bottleneck),
-    "wrn-16-1": partial(_wide_resnet, 16, 1),
-    "wrn-16-2": partial(_wide_resnet, 16, 2),
-    "wrn-40-1": partial(_wide_resnet, 40, 1),
-    "wrn-40-2": partial(_wide_resnet, 40, 2),
+    **{f"wrn-{d}-{k}": partial(_wide_resnet, d, k) for d in (16, 40) for k in (1, 2)},
     # The number counts the paper's three linear layers.
     "vgg8": partial(_vgg, (1, 1, 1, 1, 1)),
     "vgg11": partial(_vgg, (1, 1, 2, 2, 2)),
@@ -513,10 +490,6 @@ def _family(name: str) -> Callable[[int, int], Body]:
     if name in _BODIES:
         return _BODIES[name]
     wide = re.fullmatch(r"wrn-([1-9]\d*)-([1-9]\d*)", name) if isinstance(name, str) else None
-    if wide:
-        depth, widening = int(wide[1]), int(wide[2])
-        if depth >= 10 and depth % 6 == 4:
-            return partial(_wide_resnet, depth, widening)
-    raise ValueError(
-        f"network is {name!r}; valid: {', '.join(NETWORKS)}, or wrn-d-k with d = 10, 16, 22, …"
-    )
+    if wide and int(wide[1]) >= 10 and int(wide[1]) % 6 == 4:
+        return partial(_wide_resnet, int(wide[1]), int(wide[2]))
+    refuse("network", name, f"{', '.join(NETWORKS)}, or wrn-d-k with d = 10, 16, 22, …")

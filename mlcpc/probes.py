@@ -8,7 +8,6 @@ which nobody trained.
 Labels of test images are compared with predictions and enter no choice.
 """
 
-import importlib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mlcpc.config import check_count, refuse
+from mlcpc.datasets import needs
 from mlcpc.shapes import Float, Int, Tensor
 
 TrainFeatures = Float[Tensor, "train d"]
@@ -104,8 +105,8 @@ def neighbours(
             of training samples.
     """
     _check_features(train_features=train_features, test_features=test_features)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(train_features):
-        raise ValueError(f"k is {k!r}; valid: an integer from 1 to {len(train_features)}")
+    if type(k) is not int or not 1 <= k <= len(train_features):
+        refuse("k", k, f"an integer from 1 to {len(train_features)}")
     train, test = (nn.functional.normalize(each, dim=1) for each in (train_features, test_features))
     rows = max(1, SIMILARITIES // len(train))
     found = [(part @ train.T).topk(k, dim=1) for part in test.split(rows)]
@@ -141,7 +142,7 @@ def knn(
     Source: Wu et al. 2018, arXiv 1805.01978, section 3.4 (there k = 200, τ = 0.07).
     """
     if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature is {temperature}; valid: above 0, finite")
+        refuse("temperature", temperature, "above 0, finite")
     _check_features(train_features=train_features, test_features=test_features)
     _check_labels(train_labels, train_features)
     similarities, positions = neighbours(train_features, test_features, k)
@@ -161,7 +162,7 @@ def shared_neighbours(
 
     with neighbours by cosine among the other samples of the label. It is 1 for features that agree
     up to a rotation, and on average k/(c − 1) in classes of c samples for features that are
-    independent given the label (chapter 14).
+    independent given the label (the page on distillation).
 
     Args:
         one, two: features of the same samples by two networks.
@@ -179,8 +180,7 @@ def shared_neighbours(
             f"one, two and labels have {len(one)}, {len(two)} and {tuple(labels.shape)} samples; "
             "valid: as many of each"
         )
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"k is {k!r}; valid: an integer of at least 1")
+    check_count("k", k)
     if (least := int(labels.unique(return_counts=True)[1].min())) <= k:
         raise ValueError(f"k is {k} with {least} samples in a class; valid: 1 to {least - 1}")
     both = 0
@@ -231,10 +231,8 @@ def linear_probe(
     not see: from the strongest penalty on, until the accuracy on that part falls. The last fit
     takes the whole training set. Two classes share one vector of weights, which is this with 2λ.
 
-    The objective is convex, so it has one minimum, and there is no learning rate to choose. The
-    paper's code looks for the same minimum without penalty by 100 epochs of stochastic gradient
-    descent (rate 3 or 30, divided by ten after 60 and 80) on augmented images, and reports the
-    accuracy on the test set after each epoch.
+    The objective is convex: one minimum, and no learning rate to choose. The paper's code looks for
+    the minimum without penalty by 100 epochs of stochastic gradient descent on augmented images.
 
     Args:
         train_features, train_labels: (train, d), (train,).
@@ -257,9 +255,9 @@ def linear_probe(
     penalties = [float(penalty) for penalty in penalties]
     falling = all(a > b for a, b in zip(penalties, penalties[1:], strict=False))
     if not penalties or not falling or not 0 < penalties[-1] <= penalties[0] < float("inf"):
-        raise ValueError(f"penalties is {penalties}; valid: falling numbers above 0")
+        refuse("penalties", penalties, "falling numbers above 0")
     if not 0 < held_out < 1:
-        raise ValueError(f"held_out is {held_out}; valid: between 0 and 1")
+        refuse("held_out", held_out, "between 0 and 1")
     counts = train_labels.bincount()
     counts = counts[counts > 0]
     if len(counts) < 2 or int(counts.min()) < 2:
@@ -267,16 +265,12 @@ def linear_probe(
             f"train_labels has {len(counts)} classes, the least of {int(counts.min())}; valid: at "
             "least 2 classes, each of at least 2"
         )
-    _needs("sklearn")
+    needs("sklearn", "the linear probe")
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import train_test_split
 
-    # Mean and variance of the whole training set: they know no labels.
-    train, test = (each.detach().float() for each in (train_features, test_features))
-    mean, scale = train.mean(dim=0), train.std(dim=0, correction=0)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    x, new = (((each - mean) / scale).cpu().numpy() for each in (train, test))
+    x, new = _standardised(train_features, test_features)
     y = train_labels.cpu().numpy()
 
     def fit(rows: np.ndarray, penalty: float, model: LogisticRegression | None) -> tuple:
@@ -363,6 +357,14 @@ def effective_rank(features: Float[Tensor, "n d"]) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
+def _standardised(train_features: Tensor, test_features: Tensor) -> list[np.ndarray]:
+    """Features less the mean over the training set, over its deviation; both know no labels."""
+    train, test = (each.detach().float() for each in (train_features, test_features))
+    mean, scale = train.mean(dim=0), train.std(dim=0, correction=0)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return [((each - mean) / scale).cpu().numpy() for each in (train, test)]
+
+
 @contextmanager
 def _evaluation(network: nn.Module) -> Iterator[None]:
     """Every part of a network in evaluation mode, and afterwards each in its own."""
@@ -376,15 +378,13 @@ def _evaluation(network: nn.Module) -> Iterator[None]:
 
 
 def _batches(images: Tensor | Iterable[Tensor], batch: int) -> Iterator[Tensor]:
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch is {batch!r}; valid: an integer of at least 1")
+    check_count("batch", batch)
     parts = images.split(batch) if isinstance(images, Tensor) else images
-    none = True
-    for part in parts:
-        if len(part):
-            none = False
-            yield part
-    if none:
+    seen = 0
+    for part in filter(len, parts):
+        seen += len(part)
+        yield part
+    if not seen:
         raise ValueError("images is empty; valid: at least one image")
 
 
@@ -407,12 +407,3 @@ def _check_labels(labels: Tensor, features: Tensor) -> None:
             f"train_labels has shape {tuple(labels.shape)} and type {labels.dtype}; valid: an "
             f"integer from 0 on for each of {len(features)} samples"
         )
-
-
-def _needs(library: str) -> None:
-    try:
-        importlib.import_module(library)
-    except ImportError as error:
-        raise ImportError(
-            "the linear probe needs scikit-learn: pip install 'mlcpc[experiments]'"
-        ) from error

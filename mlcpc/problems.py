@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from mlcpc.shapes import Float, Tensor
+from mlcpc.shapes import Float, Int, Tensor
 
 X = Float[Tensor, "count dim_x"]
 Y = Float[Tensor, "count dim_y"]
@@ -280,6 +280,95 @@ class AdditiveUniform:
         return torch.where(possible, -overlap.clamp(min=1e-300).log(), -math.inf)
 
 
+ROW_TESTS = ("baseline", "processing", "additivity")
+BACK = 3  # rows that the second copy of Y lacks in the test of processing
+
+
+@dataclass(frozen=True, eq=False)
+class TopRows:
+    r"""X an image drawn from finitely many, Y what one of the three tests makes of its top rows.
+
+    .. math:: I(X; Y_t) = H(Y_t) = -\sum_y p(y) \log p(y)
+
+    since Y_t is a function of X. With ``additivity`` it is twice that, with ``processing`` the
+    same.
+
+    Args:
+        images: (N, H, W) numbers.
+        rows: t, from 0 (Y is a constant) to H.
+        test: baseline, processing or additivity.
+
+    Raises:
+        ValueError: images of another shape, rows out of range, an unknown test; processing needs
+            more than 3 rows.
+
+    Source: the tests of Song & Ermon 2020, "Understanding the Limitations of Variational Mutual
+    Information Estimators".
+    """
+
+    images: Tensor
+    rows: int
+    test: str = "baseline"
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3:
+            raise ValueError(f"images has shape {tuple(self.images.shape)}; valid: (N, H, W)")
+        if self.test not in ROW_TESTS:
+            raise ValueError(f"test is {self.test!r}; valid: {', '.join(ROW_TESTS)}")
+        least = BACK + 1 if self.test == "processing" else 0
+        if not least <= self.rows <= self.images.shape[1]:
+            raise ValueError(
+                f"rows is {self.rows}; valid: {least} to {self.images.shape[1]} for {self.test}"
+            )
+
+    @property
+    def dim_x(self) -> int:
+        return self.images[0].numel() * (1 if self.test == "baseline" else 2)
+
+    @property
+    def dim_y(self) -> int:
+        return sum(max(1, rows * self.images.shape[2]) for rows in self._shown)
+
+    @property
+    def _shown(self) -> tuple[int, ...]:
+        """Rows of each part of Y."""
+        second = {"processing": (self.rows - BACK,), "additivity": (self.rows,)}
+        return (self.rows, *second.get(self.test, ()))
+
+    @cached_property
+    def codes(self) -> Int[Tensor, " count"]:
+        """A number for each image: the same for two images exactly if their top rows are."""
+        if self.rows == 0:
+            return torch.zeros(len(self.images), dtype=torch.int64)
+        top = self.images[:, : self.rows].flatten(1)
+        return torch.unique(top, dim=0, return_inverse=True)[1]
+
+    @cached_property
+    def mi(self) -> float:
+        """Mutual information in nats, of images drawn with replacement."""
+        share = torch.bincount(self.codes).double() / len(self.images)
+        entropy = -(share * share.log()).sum().item()
+        return entropy * (2 if self.test == "additivity" else 1)
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x (count, dim_x) and y (count, dim_y)."""
+        independent = 2 if self.test == "additivity" else 1
+        index = torch.randint(
+            len(self.images), (independent, count), generator=generator, device=generator.device
+        )
+        drawn = [self.images[each] for each in index]
+        if self.test == "processing":
+            drawn = drawn * 2
+        x = torch.cat([each.flatten(1) for each in drawn], dim=1)
+        parts = [self._top(each, rows) for each, rows in zip(drawn, self._shown, strict=True)]
+        return x, torch.cat(parts, dim=1)
+
+    @staticmethod
+    def _top(drawn: Tensor, rows: int) -> Tensor:
+        # No row at all is a constant column: a critic needs one input at least.
+        return drawn[:, :rows].flatten(1) if rows else drawn.new_zeros(len(drawn), 1)
+
+
 @dataclass(frozen=True, eq=False)
 class SameClassImages:
     r"""Two images of one class, drawn independently: I = H(class).
@@ -345,6 +434,133 @@ class SameClassImages:
             second[here] = members[place]
         images = self.images.to(device)
         return images[first], images[second]
+
+
+_GLYPHS = (  # 5 × 5, two of them alike in no more than half of their pixels
+    "11111 10001 10001 10001 11111", "00100 00100 11111 00100 00100",
+    "10001 01010 00100 01010 10001", "11111 00000 11111 00000 11111",
+)  # fmt: skip
+FACTORS = ("class", "position", "texture")
+
+
+@dataclass(frozen=True)
+class FactorImages:
+    r"""Pictures of a class, a position and a texture, all independent; a pair agrees in some.
+
+    A picture has 12 × 12 pixels: one of up to four shapes in one of up to four corners, on one of
+    up to four textures, under bounded noise. Each factor of y is with probability q that of x, and
+    else drawn anew, so with K equally likely values
+
+    .. math:: I(X; Y) = \sum_f i(K_f, q_f), \quad i(K, q) = \log K + s \log s + (K - 1)\, o \log o,
+              \quad o = \tfrac{1 - q}{K}, \quad s = q + o
+
+    and the same sum over a set S of factors is the information that S of x has about y. It is
+    exact: the noise is too small to hide a factor, so each is a function of the picture.
+
+    Args:
+        agree: q of class, position and texture, each from 0 to 1.
+        sizes: number K of values of each, 2 to 4.
+        noise: largest size of the noise of a pixel, at least 0 and below 1/4.
+
+    Raises:
+        ValueError: a number outside its range.
+
+    Source: the three factors of the InfoMin experiments of Tian et al. 2020, arXiv 2005.10243,
+    without their videos; the pictures are ours.
+    """
+
+    agree: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    sizes: tuple[int, int, int] = (4, 4, 4)
+    noise: float = 0.2
+
+    def __post_init__(self) -> None:
+        if len(self.agree) != 3 or not all(0 <= each <= 1 for each in self.agree):
+            raise ValueError(f"agree is {self.agree}; valid: three probabilities, 0 to 1")
+        if len(self.sizes) != 3 or not all(each in (2, 3, 4) for each in self.sizes):
+            raise ValueError(f"sizes is {self.sizes}; valid: three integers, each 2 to 4")
+        if not 0 <= self.noise < 0.25:
+            raise ValueError(f"noise is {self.noise}; valid: 0 <= noise < 0.25")
+
+    @property
+    def dim_x(self) -> int:
+        return 144
+
+    @property
+    def dim_y(self) -> int:
+        return 144
+
+    def information(self, factors: tuple[str, ...] = FACTORS) -> float:
+        """Information in nats that some factors of x have about y: I(S of x; y).
+
+        Raises:
+            ValueError: a name that is none of ``FACTORS``.
+        """
+        if unknown := set(factors) - set(FACTORS):
+            raise ValueError(f"factors holds {min(unknown)!r}; valid: {', '.join(FACTORS)}")
+        parts = dict(zip(FACTORS, zip(self.sizes, self.agree, strict=True), strict=True))
+        return math.fsum(_agreement(*parts[each]) for each in set(factors))
+
+    @property
+    def mi(self) -> float:
+        """Mutual information of a pair in nats."""
+        return self.information()
+
+    @cached_property
+    def clean(self) -> Float[Tensor, "k1 k2 k3 144"]:
+        """Pictures without noise, by class, position and texture."""
+        row, column = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+        waves = (row, column, row + column, row // 2 + column // 2)
+        found = torch.stack([(wave % 2) * 0.5 - 0.25 for wave in waves[: self.sizes[2]]])
+        found = found.repeat(*self.sizes[:2], 1, 1, 1)
+        for kind, glyph in enumerate(_GLYPHS[: self.sizes[0]]):
+            shape = torch.tensor([[float(each) for each in line] for line in glyph.split()])
+            for place in range(self.sizes[1]):
+                top, left = 6 * (place // 2), 6 * (place % 2)
+                part = found[kind, place, :, top : top + 5, left : left + 5]
+                part.copy_(torch.where(shape > 0, 1.0, part))
+        return found.flatten(3)
+
+    def sample_factors(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, "count 3"], Int[Tensor, "count 3"]]:
+        """Draw class, position and texture of x and of y."""
+
+        def drawn() -> Tensor:
+            chance = torch.rand(count, 3, generator=generator, device=generator.device)
+            sizes = torch.tensor(self.sizes, device=chance.device)
+            return (chance * sizes).long().minimum(sizes - 1)  # rand can round up to one
+
+        of_x, anew = drawn(), drawn()
+        chance = torch.rand(count, 3, generator=generator, device=generator.device)
+        same = chance < torch.tensor(self.agree, device=chance.device)
+        return of_x, torch.where(same, of_x, anew)
+
+    def pictures(
+        self, factors: Int[Tensor, "count 3"], generator: torch.Generator
+    ) -> Float[Tensor, "count 144"]:
+        """Draw a picture of each row of factors."""
+        plain = self.clean.to(factors.device)[tuple(factors.T)]
+        chance = torch.rand(plain.shape, generator=generator, device=generator.device)
+        return plain + self.noise * (2 * chance - 1)
+
+    def factors(self, pictures: Float[Tensor, "count 144"]) -> Int[Tensor, "count 3"]:
+        """Read class, position and texture off pictures, without error."""
+        plain = self.clean.to(pictures).flatten(0, 2)
+        far = torch.cdist(pictures, plain, p=float("inf"))
+        return torch.stack(torch.unravel_index(far.argmin(1), self.sizes), dim=1)
+
+    def sample(self, count: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs: x and y, each (count, 144)."""
+        of_x, of_y = self.sample_factors(count, generator)
+        return self.pictures(of_x, generator), self.pictures(of_y, generator)
+
+
+def _agreement(size: int, q: float) -> float:
+    """Information of two uniform values that agree with probability q, and else are independent."""
+    other = (1 - q) / size
+    same = q + other
+    rest = (size - 1) * other * math.log(other) if other > 0 else 0.0
+    return math.log(size) + same * math.log(same) + rest
 
 
 # ---------------------------------------------------------------------------------------------
@@ -478,6 +694,7 @@ Problem = (
     | StudentT
     | AdditiveUniform
     | SameClassImages
+    | FactorImages
     | Transformed
 )
 
@@ -528,7 +745,8 @@ def staircase(task: str, levels: tuple[float, ...] = LEVELS, dim: int = 20) -> l
 def beyond_gaussian() -> dict[str, Problem]:
     """Name → problem: heavy tails, sparse interactions, monotone maps and spirals, exact MI.
 
-    Source: a selection of the tasks of Czyż et al. 2023.
+    Source: a selection of the tasks of Czyż et al. 2023, but for the spiral in 25 columns: theirs
+    turns by |x|²/25 in place of |x|²/3.
     """
     two_pair = {dim: sparse_gaussian(dim) for dim in (3, 5, 25)}
     one = CorrelatedGaussian(-math.log1p(-(0.75**2)) / 2, 1)

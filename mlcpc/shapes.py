@@ -7,7 +7,7 @@ The tests install it and check every annotation at run time.
 from torch import Tensor
 
 try:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 except ImportError:
 
     class _Unchecked:
@@ -16,6 +16,6 @@ except ImportError:
         def __class_getitem__(cls, item: tuple[type, str]) -> type:
             return item[0]
 
-    Float = Int = _Unchecked
+    Bool = Float = Int = _Unchecked
 
-__all__ = ["Float", "Int", "Tensor"]
+__all__ = ["Bool", "Float", "Int", "Tensor"]

@@ -1,113 +1,56 @@
-"""The site in a real browser at phone width: no overflow, equations set, no errors, no other host.
+"""The site in a real browser: what a phone, a dark screen or a keyboard would meet."""
 
-Headless Chromium has a smallest window that is wider than a phone, so one page of ours loads every
-page of the site in an iframe of that width and sends back what it measured.
-"""
-
-import json
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import threading
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import devtools
 from pages import html_pages
 from project import SITE, Refusal, main
 
 WIDTH = 360  # pixels: a small phone
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-TIMEOUT = 180  # seconds for the whole site
-
-HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
-const pages = PAGES;
-const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-async function measure(address) {
-  const frame = document.createElement("iframe");
-  frame.style = "width: WIDTHpx; height: 740px; border: 0";
-  const loaded = new Promise((done) => { frame.onload = done; });
-  frame.src = "/" + address;
-  document.body.append(frame);
-  await loaded;
-  let inside = frame.contentWindow;
-  if (inside.document.querySelector("meta[http-equiv=refresh]")) {
-    await wait(500);
-    inside = frame.contentWindow;
-  }
-  const written = inside.document.querySelectorAll("span.math, div.math").length;
-  if (written && inside.MathJax) await inside.MathJax.startup.promise;
-  await inside.document.fonts.ready;
-  await wait(50);
-  const page = inside.document.documentElement;
-  const scrolls = (element) => element && (element === inside.document.body ? false
-    : inside.getComputedStyle(element).overflowX !== "visible" || scrolls(element.parentElement));
-  const wide = [...inside.document.querySelectorAll("body *")]
-    .filter((element) => element.getBoundingClientRect().right > WIDTH + 1
-      && !scrolls(element.parentElement))
-    .slice(0, 5).map((element) => element.tagName + "." + element.getAttribute("class"));
-  const report = {
-    width: page.scrollWidth, wide, written,
-    set: inside.document.querySelectorAll("mjx-container").length,
-    wrong: [...inside.document.querySelectorAll("mjx-merror, [data-mjx-error]")]
-      .map((element) => element.getAttribute("data-mjx-error") || element.textContent),
-    mishaps: inside.mishaps,
-    fetched: inside.performance.getEntriesByType("resource").map((entry) => entry.name),
-  };
-  frame.remove();
-  return report;
-}
-(async () => {
-  const reports = {};
-  for (const page of pages) {
-    try { reports[page] = await measure(page); }
-    catch (error) { reports[page] = {error: String(error)}; }
-  }
-  await fetch("/report", {method: "POST", body: JSON.stringify(reports)});
-})();
-</script>"""
-
-# Served at the top of every page: what scripts throw, and files that do not load.
-WATCH = b"""<script>
-window.mishaps = [];
-window.addEventListener("error", (event) => window.mishaps.push(
-  event.message || "can not load " + (event.target.src || event.target.href)), true);
-window.addEventListener("unhandledrejection", (event) => window.mishaps.push(String(event.reason)));
-</script>"""
-
-
-def browser() -> str | None:
-    """The command of a Chromium, if there is one."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+DESK = 1440
+SCREENS = ("phone", WIDTH, False), ("desk, dark", DESK, True)
+CONTRAST = 4.5
+SHIFT = 0.1
+WEIGHT = 1.5e6  # bytes of a first load
+FORMULAS = 3.0  # seconds until all is set, on a processor of a quarter of this one's speed
+LUCK = 2  # a busy machine takes longer for the same work; the table has the bare number
+SHEETS = 30  # of paper for a chapter
+PAPER = 178, 261  # mm of an A4 sheet that print may use; as in book.css
+# Nobody types here, but the browser takes the emulated screen for input: all shifts are counted.
+SHIFTS = """window.shifted = 0; new PerformanceObserver((list) => list.getEntries().forEach(
+  (entry) => { window.shifted += entry.value; })).observe({type: "layout-shift", buffered: true});
+"""
+# Formulas are set while the site is built: they stand when all is drawn with its fonts.
+STANDS = """document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() =>
+  setTimeout(() => done((performance.getEntriesByName("first-contentful-paint")[0] || {}).startTime
+  || 0)))))"""
+AXE = """axe.run({resultTypes: ["violations"]}).then((done) => done.violations.map(
+  (rule) => [rule.impact, `${rule.id}: ${rule.nodes[0].target}`]))"""
+SHEET = """(() => {
+  const article = document.querySelector("article") || document.body, cut = [];
+  article.querySelectorAll("pre, img, svg, table, mjx-container[display]").forEach((each) => {
+    const box = each.getBoundingClientRect(), tag = each.tagName.toLowerCase();
+    const say = (why) => cut.push(`${tag} ${why}: ${
+      (each.alt || each.textContent).trim().replace(/\\s+/g, " ").slice(0, 40)}`);
+    if (!box.width) return;
+    if (each.scrollWidth > each.clientWidth + 2 && each.clientWidth || box.right > innerWidth + 2)
+      say("is too wide");
+    if (tag !== "table" && box.height > HEIGHT) say("is too tall");
+    else if (tag === "pre" && getComputedStyle(each).breakInside !== "avoid") say("is split");
+  });
+  return {cut, sheets: Math.ceil(article.getBoundingClientRect().height / HEIGHT)};
+})()"""
+# What the page looks like, as one object.
+PROBE = (Path(__file__).parent / "probe.js").read_text(encoding="utf-8")
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves the site, the harness, and takes the report."""
-
-    def do_GET(self) -> None:
-        site = Path(self.directory)
-        if self.path == "/harness":
-            pages = [str(page.relative_to(site)) for page in html_pages(site)]
-            text = HARNESS.replace("PAGES", json.dumps(pages)).replace("WIDTH", str(WIDTH)).encode()
-        elif self.path.endswith(".html") and (site / self.path[1:]).is_file():
-            head, tag, rest = (site / self.path[1:]).read_bytes().partition(b"<head>")
-            text = head + tag + WATCH + rest
-        else:
-            return super().do_GET()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def do_POST(self) -> None:
-        self.server.report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(204)
-        self.end_headers()
-        self.server.reported.set()
+    """Serves the site, and keeps quiet."""
 
     def log_message(self, *arguments) -> None:
         pass
@@ -115,72 +58,142 @@ class Handler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(site: Path):
-    """A server of the site on a free port of this machine."""
+    """The address of a server of the site on a free port of this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
-    server.reported, server.report = threading.Event(), {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield server
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
 
 
-@contextmanager
-def showing(address: str):
-    """Chromium on an address, with nothing of its own that talks to other hosts."""
-    with tempfile.TemporaryDirectory(prefix="mlcpc-browser-", ignore_cleanup_errors=True) as folder:
-        running = subprocess.Popen(
-            [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-             "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             "--remote-debugging-port=0", f"--user-data-dir={folder}", address],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )
-        try:
-            yield running
-        finally:
-            os.killpg(running.pid, signal.SIGKILL)  # its own group: the browser and its helpers
-            running.wait()
+def happened(events: list[dict], address: str) -> tuple[list[str], list[str], int]:
+    """What went wrong, what was asked of other hosts, and the bytes of a load."""
+    mishaps, fetched, weight = [], [], 0
+    for event in events:
+        method, told = event.get("method"), event.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            details = told["exceptionDetails"]
+            mishaps.append(details.get("exception", {}).get("description", details["text"]))
+        elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
+            mishaps.append(f"{told['entry']['text']} {told['entry'].get('url', '')}".strip())
+        elif method == "Network.requestWillBeSent":
+            url = told["request"]["url"]
+            if not url.startswith((address, "data:", "blob:")):
+                fetched.append(url)
+        elif method == "Network.loadingFinished":
+            weight += told["encodedDataLength"]
+    return mishaps, fetched, weight
 
 
-def measured(site: Path) -> dict[str, dict]:
-    """What the browser saw on every page."""
-    with serving(site) as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        with showing(f"{address}/harness"):
-            if not server.reported.wait(TIMEOUT):
-                raise Refusal(f"the browser sent no report within {TIMEOUT} s")
-        for report in server.report.values():
-            report["fetched"] = [url for url in report.get("fetched", [])
-                                 if not url.startswith((address, "data:", "blob:"))]
-        return server.report
+def readable(site: Path) -> list[str]:
+    """The pages of the site, but for those that only lead to another."""
+    return [str(path.relative_to(site)) for path in html_pages(site)
+            if "http-equiv=\"refresh\"" not in path.read_text(encoding="utf-8")[:200].lower()]
 
 
-def faults(site: Path) -> list[str]:
-    """Pages that a phone, or a reader without other servers, can not read."""
-    found = []
-    for page, report in measured(site).items():
-        if "error" in report:
-            found.append(f"{page}: {report['error']}")
-            continue
-        if report["width"] > WIDTH:
-            found.append(f"{page}: {report['width']} px wide on a screen of {WIDTH} px: "
-                         f"{', '.join(report['wide'])}")
-        if report["written"] > report["set"]:
-            found.append(f"{page}: {report['written']} formulas written, {report['set']} set")
-        found += [f"{page}: formula with an error: {text}" for text in report["wrong"]]
-        found += [f"{page}: {mishap}" for mishap in report["mishaps"]]
-        found += [f"{page}: fetches {url}" for url in report["fetched"]]
+def measured(site: Path, names: list[str] | None = None, axe: str = "",
+             screens: tuple = SCREENS) -> dict[tuple[str, str], dict]:
+    """What the browser saw of every page: on a phone in daylight, on a desk at night, on paper."""
+    reports = {}
+    with serving(site) as address, devtools.chromium() as page:
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=SHIFTS)
+        page.call("Network.setCacheDisabled", cacheDisabled=True)
+        page.call("Performance.enable", timeDomain="threadTicks")  # other processes do not count
+        for screen, width, dark in screens:
+            for name in names or readable(site):
+                page.screen(width, dark=dark)
+                page.open("about:blank")  # the clock starts anew
+                page.open(f"{address}/{name}")
+                first = page.run(STANDS)
+                clock = {each["name"]: each["value"]
+                         for each in page.call("Performance.getMetrics")["metrics"]}
+                report = page.run(PROBE)
+                report["first"], report["work"] = first, clock["TaskDuration"]
+                report["mishaps"], report["fetched"], report["weight"] = happened(
+                    page.events, address)
+                if axe:
+                    page.run(axe + ";0")
+                    report["axe"] = page.run(AXE)
+                if not dark:
+                    report |= on_paper(page)
+                reports[name, screen] = report
+    return reports
+
+
+def on_paper(page: devtools.Page) -> dict:
+    """Sheets of the article of the open page, and what would be cut on them."""
+    width, height = (round(millimetres * 96 / 25.4) for millimetres in PAPER)
+    page.screen(width)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    found = page.run(SHEET.replace("HEIGHT", str(height)))
+    page.call("Emulation.setEmulatedMedia", media="")
     return found
 
 
+def faults_of(report: dict) -> list[str]:
+    """What is wrong with one page on one screen."""
+    found = []
+    if report["page_width"] > report["screen"]:
+        found.append(f"{report['page_width']} px wide on a screen of {report['screen']} px: "
+                     f"{', '.join(report['wide'])}")
+    if report["written"] > report["set"] and not report["lazy"]:
+        found.append(f"{report['written']} formulas written, {report['set']} set")
+    if report["shift"] > SHIFT:
+        found.append(f"its layout shifts by {report['shift']:.2f}, at most {SHIFT}")
+    if report["weight"] > WEIGHT:
+        found.append(f"a first load takes {report['weight'] / 1e6:.1f} MB, at most {WEIGHT / 1e6}")
+    if 4 * report["work"] > LUCK * FORMULAS:
+        found.append(f"its formulas stand after {4 * report['work']:.1f} s at a quarter of the "
+                     f"speed, at most {FORMULAS}")
+    if report.get("sheets", 0) > SHEETS:
+        found.append(f"{report['sheets']} sheets of paper, at most {SHEETS}")
+    found += [f"axe: {what}" for impact, what in report.get("axe", [])
+              if impact in ("serious", "critical")]
+    found += [f"contrast {ratio:.1f} of {text!r}, at least {CONTRAST}"
+              for text, ratio in report["faint"]]
+    for key, words in (
+        ("wrong", "formula with an error:"), ("plain", "formula in a font of text:"),
+        ("mishaps", ""), ("fetched", "fetches"),
+        ("stops", "a tab stop that is no link or control:"),
+        ("sideways", "an output that scrolls sideways:"),
+        ("open_outputs", "the output of a solution is open:"),
+        ("unsized", "a figure without width and height:"),
+        ("glaring", "a figure that glares on a dark page:"),
+        ("small", "a figure too small to read on a phone:"),
+        ("headings", "heading out of order:"), ("cut", "on paper"),
+    ):
+        found += [f"{words} {each}".strip() for each in report.get(key, [])]
+    return found
+
+
+def faults(site: Path, names: list[str] | None = None) -> list[str]:
+    """Pages that some reader can not read, each with the screen where it happens."""
+    return [f"{name} ({screen}): {fault}"
+            for (name, screen), report in measured(site, names).items()
+            for fault in faults_of(report)]
+
+
 def check() -> None:
-    if browser() is None:
-        raise Refusal(f"no browser; looked for {', '.join(NAMES)}")
     found = faults(SITE)
     if found:
         raise Refusal("\n".join(found))
+
+
+def table(reports: dict[tuple[str, str], dict]) -> str:
+    """A line a page and screen: `first` is the first text in ms as it came, `formulas` when all
+    stands in ms at a quarter of the speed, `axe` serious findings + others.
+    """
+    lines = ["page\tscreen\tkB\twords\tshift\tfirst\tformulas\taxe\tsheets"]
+    for (name, screen), report in reports.items():
+        axe = [impact in ("serious", "critical") for impact, _ in report.get("axe", [])]
+        lines.append("\t".join(map(str, (
+            name, screen, round(report["weight"] / 1e3), report["words"],
+            f"{report['shift']:.3f}", round(report["first"]), round(4000 * report["work"]),
+            f"{sum(axe)}+{len(axe) - sum(axe)}" if "axe" in report else "-",
+            report.get("sheets", "")))))
+    return os.linesep.join(lines)
 
 
 if __name__ == "__main__":

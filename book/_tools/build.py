@@ -21,7 +21,7 @@ SLOTS = 2  # notebooks at a time: each runs on one thread
 
 
 def chosen(notebook: str) -> str:
-    """The notebook's name, from `05_ml_cpc`, `05_ml_cpc.md` or `notebooks/05_ml_cpc.md`."""
+    """The notebook's name, from `ml_cpc`, `ml_cpc.md` or `notebooks/ml_cpc.md`."""
     name = Path(notebook).name.removesuffix(".md").removesuffix(".ipynb")
     if name and name not in names():
         raise Refusal(f"unknown notebook {notebook!r}; notebooks: {', '.join(names())}")

@@ -63,21 +63,21 @@ def closure(modules: set[str]) -> list[Path]:
 
 
 def records(parsed: ast.AST, origin: str) -> list[Path]:
-    """Records that the code reads: `runs.read("NAME")` -> results/NAME.json, and paper.csv.
+    """Records that the code reads: `records.read("NAME")` -> results/NAME.json, and paper.csv.
 
-    `runs.read_all("NAME-*")` reads as many as there are, and none is no fault.
+    `records.read_all("NAME-*")` reads as many as there are, and none is no fault.
     """
     found = set()
     for node in ast.walk(parsed):
-        if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE.name}.runs":
-            raise Refusal(f"{origin}: write `from mlcpc import runs` and `runs.read(...)`, or a "
-                          "change of a record would not rebuild the page")
+        if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE.name}.records":
+            raise Refusal(f"{origin}: write `from mlcpc import records` and `records.read(...)`, "
+                          "or a change of a record would not rebuild the page")
         if not isinstance(node, ast.Call):
             continue
-        if ast.unparse(node.func).endswith("runs.paper"):
+        if ast.unparse(node.func).endswith("published.numbers"):
             found.add(RESULTS / "paper.csv")
         function = ast.unparse(node.func)
-        if not function.endswith(("runs.read", "runs.read_all")):
+        if not function.endswith(("records.read", "records.read_all")):
             continue
         name = node.args[0] if node.args else None
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):

@@ -1,6 +1,6 @@
 """Execute one notebook: MyST text in, executed .ipynb with cost box and provenance line out.
 
-    python book/_tools/execute.py notebooks/01_x.md book/chapters/01_x.ipynb --set profile=quick
+    python book/_tools/execute.py notebooks/x.md book/chapters/x.ipynb --set profile=quick
 
 The output appears only when every cell has run.
 """
@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import budget
 import nbformat
 import papermill
 from dependencies import of
@@ -32,7 +33,7 @@ from project import (
 )
 
 import mlcpc
-from mlcpc import runs
+from mlcpc.records import provenance
 
 CELL_TIMEOUT = 3600  # seconds: a stuck cell must end, a full-profile cell may take long
 WORDS_PER_MINUTE = 180
@@ -103,27 +104,26 @@ def run(notebook, values: dict[str, object], name: str):
 
 
 def cost_box(notebook, seconds: float, profile: str, device: str) -> str:
+    """What the page takes: on a blackboard, at a desk, and on a machine."""
     words = sum(len(cell.source.split()) for cell in notebook.cells)
-    minutes = max(1, round(words / WORDS_PER_MINUTE))
+    reading = max(1, round(words / WORDS_PER_MINUTE))
+    lecture = max(1, budget.size(notebook, "").minutes)
     return (
         ":::{admonition} Cost of this page\n:class: tip cost\n"
-        f"Reading: about {minutes} min. Running: {seconds:.0f} s at profile `{profile}`, "
-        f"one thread of {device}.\n:::"
+        f"Reading: about {reading} min. As a lecture: about {lecture} min. "
+        f"Running: {seconds:.0f} s at profile `{profile}`, one thread of {device}.\n:::"
     )
 
 
 def passport(origin: dict, records: list[Path], profile: str) -> str:
     """The last line of the page: what ran, in which state, with what."""
-    code = hashlib.sha256(repr(origin["code"]).encode()).hexdigest()[:12]
-    modules = ", ".join(f"`{name}`" for name in origin["code"])
     read = [
         f"`{path.name}` ({hashlib.sha256(path.read_bytes()).hexdigest()[:12]})" for path in records
     ]
     return (
         ":::{div} provenance\n"
         f"Executed at profile `{profile}` with mlcpc {mlcpc.__version__}, "
-        f"commit {origin['commit'] or 'unknown'}, "
-        f"code {code} of {modules or 'no module of ours'}. "
+        f"commit {origin['commit'] or 'unknown'}. "
         f"Python {origin['versions']['python']}, PyTorch {origin['versions']['torch']}. "
         f"Records read: {', '.join(read) or 'none'}.\n:::"
     )
@@ -142,12 +142,14 @@ def joined(outputs: list) -> list:
 
 
 def finish(notebook, origin: dict, records: list[Path], profile: str):
-    """The page: injected cell hidden, cost box under the title, passport at the end."""
+    """The page: checks folded, injected cell hidden, cost box under the title, passport last."""
     for cell in code_cells(notebook):
         cell.outputs = joined(cell.outputs)
         hide_arrays(cell)
         if "injected-parameters" in tags(cell):
             cell.metadata["tags"] = [*tags(cell), "remove-cell"]
+        elif "check" in tags(cell):  # the reader sees its line, and the code on a click
+            cell.metadata["tags"] = [*tags(cell), "hide-input"]
     seconds = origin["wall_seconds"]
     box = cost_box(notebook, seconds, profile, origin["device"])
     title = notebook.cells[0]
@@ -171,15 +173,13 @@ def execute(source: Path, target: Path, settings: list[str]) -> float:
         raise Refusal(f"{source}: the parameters cell must set `profile`")
     if not re.search("^# ", notebook.cells[0].source, re.MULTILINE):
         raise Refusal(f"{source}: the page must begin with its title, `# ...`")
-    modules, records = of(source.stem)
-    # Before the run: a file may be edited while the kernel works with what it loaded.
-    code = runs.code_hash(path.stem for path in modules)
+    records = of(source.stem)[1]
     started = time.monotonic()
     notebook = run(notebook, values, source.stem)
     seconds = time.monotonic() - started
     if source.read_bytes() != text:  # the output would look newer than the edit that it lacks
         raise Refusal(f"{source} was edited while it ran; run make book again")
-    notebook = finish(notebook, runs.provenance(code, seconds), records, values["profile"])
+    notebook = finish(notebook, provenance(seconds), records, values["profile"])
     with replacing(target) as scratch:
         nbformat.write(notebook, scratch)
     return seconds

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kernel import checked
 from project import CHAPTERS, LEDGER, Refusal, main, names, read_notebook, replacing
 
 BOX = re.compile(
@@ -40,8 +41,8 @@ def boxes(text: str) -> list[tuple[str, str]]:
 
 def checks(cell) -> list[dict]:
     """What `ledger.holds` and `ledger.breaks` published in an executed cell."""
-    published = [output.get("metadata", {}).get("mlcpc_check") for output in cell.outputs]
-    return [check for check in published if check]
+    return [check for output in cell.outputs
+            for check in output.get("metadata", {}).get("mlcpc_checks", [])]
 
 
 def collect(chapters: dict[str, object]) -> tuple[list[Statement], list[str]]:
@@ -89,31 +90,39 @@ def judged(check: dict, name: str) -> list[str]:
                             f"has excess {excess:g} against {limit:g}"]
 
 
-def row(statement: Statement) -> str:
+def row(statement: Statement, kernel: dict[str, str]) -> str:
     tightest = min(statement.true, key=lambda check: check["limit"] - check["excess"])
     kinds = ", ".join(dict.fromkeys(check["kind"] for check in statement.true))
     twins = "; ".join(f"{twin['twin']}: {twin['excess']:.1e}" for twin in statement.twins)
     columns = [
         f"{{prf:ref}}`{statement.label}` {statement.title}", kinds,
         f"{tightest['excess']:.1e} (allowed {tightest['limit']:.0e})",
-        f"{statement.seconds:.1f}", twins,
+        f"{statement.seconds:.1f}", twins, kernel.get(statement.label, ""),
     ]
     return "* - " + "\n  - ".join(columns)
 
 
 def page(statements: list[Statement]) -> str:
     """The ledger as MyST Markdown."""
-    header = ["Statement", "Kind of check", "Largest excess", "Seconds", "False twin: broken by"]
-    rows = ["* - " + "\n  - ".join(header), *map(row, statements)]
+    header = ["Statement", "Kind of check", "Largest excess", "Seconds", "False twin: broken by",
+              "Kernel"]
+    kernel = checked()
+    rows = ["* - " + "\n  - ".join(header), *(row(statement, kernel) for statement in statements)]
+    also = sum(statement.label in kernel for statement in statements)
     return "\n".join([
         "# Ledger\n",
         "Every numbered statement of the book has been executed. This page is made from the",
-        "executed notebooks, so a statement that lost its check can not be built.\n",
+        "executed notebooks, so a statement that has lost its check stops the build.\n",
         "*Excess* is how far a claim is from being true. A bound $J \\le I$ has excess $J - I$,",
         "an equality has the absolute difference of its sides. The largest excess over all",
         "instances must stay within what is allowed for rounding. A *false twin* is the same",
-        "statement made slightly too strong. The same kind of check must break it.\n",
-        f"The book has {len(statements)} statements.\n",
+        "statement made slightly too strong, and the same kind of check must break it.\n",
+        "On the pages each check is folded into one line. Its *margin* is how far the closest",
+        "instance stays from making the statement false; a margin below the rounding of the sums",
+        "means that equality is reached. A click on the fold shows the code.\n",
+        f"The book has {len(statements)} statements."
+        + (f" The last column names the proofs in Rocq of {also} of them; what a kernel is, and "
+           "what exactly it has checked, says [its page](../kernel.md).\n" if kernel else "\n"),
         ":::{list-table}\n:header-rows: 1\n:class: ledger\n", *rows, ":::\n",
     ])
 

@@ -111,8 +111,25 @@ def link_faults(site: Path) -> list[str]:
     return faults
 
 
+def source_faults(site: Path) -> list[str]:
+    """Tables, formulas and images whose source a reader sees in place of themselves."""
+    faults = []
+    for page in html_pages(site):
+        for piece in (parsed(page).find("article") or parsed(page)).find_all(["p", "li", "td"]):
+            if not re.search(r"[|$\\]|!\[", piece.get_text()):
+                continue
+            words = " ".join(text for text in piece.find_all(string=True)
+                             if not text.find_parent(["pre", "code", "mjx-container"])
+                             and "math" not in text.parent.get("class", []))
+            found = re.search(r"^\s*\|.*\|[^|]*$|\$[^$\s][^$]*[\\^_][^$]*\$|\\[(\[]|!\[.*\]\(",
+                              words, re.DOTALL)
+            if found:
+                faults.append(f"{page.relative_to(site)}: shows its source: {found[0][:60]!r}")
+    return faults
+
+
 def faults(site: Path) -> list[str]:
-    return alt_faults(site) + request_faults(site) + link_faults(site)
+    return alt_faults(site) + request_faults(site) + link_faults(site) + source_faults(site)
 
 
 def check() -> None:

@@ -16,6 +16,7 @@ import nbformat
 
 PROFILES = ("quick", "full")
 NOTEBOOKS = Path("notebooks")
+TOC = Path("_toc.yml")
 PACKAGE = Path("mlcpc")
 RESULTS = Path("results")
 CHAPTERS = Path("book/chapters")
@@ -34,8 +35,18 @@ class Refusal(Exception):
 
 
 def names() -> list[str]:
-    """The notebooks of the book, by name and in order."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.md"))
+    """The notebooks of the book, in the order of the table of contents, forgotten ones last."""
+    order = re.findall(r"chapters/(\w+)", TOC.read_text()) if TOC.is_file() else []
+    found = sorted(path.stem for path in NOTEBOOKS.glob("*.md"))
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def asked(given: list[str]) -> list[str]:
+    """The pages that a command names, or all of them if it names none."""
+    unknown = set(given) - set(names())
+    if unknown:
+        raise Refusal(f"unknown page {', '.join(sorted(unknown))}; pages: {', '.join(names())}")
+    return given or names()
 
 
 def read_notebook(path: Path):

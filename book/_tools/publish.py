@@ -34,20 +34,30 @@ def with_install(notebook, slug: str, commit: str):
     return notebook
 
 
+def commit() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+
+
+def offer(folder: Path, slug: str) -> None:
+    """The notebooks of a folder, each with its first cell, for readers who download one."""
+    here = commit()
+    for path in folder.glob("*.ipynb"):
+        nbformat.write(with_install(read_notebook(path), slug, here), path)
+
+
 def publish() -> None:
     slug = launch.repository()
     if len(sys.argv) != 2 or not slug:
         raise Refusal("needs a folder, and a GitHub repository in GITHUB_REPOSITORY or as origin")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    here = commit()
     for name in names():
-        notebook = with_install(read_notebook(CHAPTERS / f"{name}.ipynb"), slug, commit)
+        notebook = with_install(read_notebook(CHAPTERS / f"{name}.ipynb"), slug, here)
         nbformat.write(notebook, folder / f"{name}.ipynb")
     # Binder installs the package from this file and runs beside the records.
-    (folder / "requirements.txt").write_text(f"{requirement(slug, commit)}\nmatplotlib\n")
+    (folder / "requirements.txt").write_text(f"{requirement(slug, here)}\nmatplotlib\n")
     shutil.copytree(RESULTS, folder / "results", dirs_exist_ok=True)
 
 

@@ -115,6 +115,9 @@ def guard_faults(folder: Path = REFERENCE) -> list[str]:
         cells = code_cells(read_notebook(folder / f"{name}.ipynb"))
         faults += [f"reference {name}: code cell {number} has no execution count"
                    for number, cell in enumerate(cells, start=1) if cell.execution_count is None]
+        faults += [f"reference {name}: code cell {number} warns: {output.text.strip()[:200]}"
+                   for number, cell in enumerate(cells, start=1) for output in all_outputs(cell)
+                   if output.get("name") == "stderr"]
         source = code_cells(read_notebook(NOTEBOOKS / f"{name}.md"))
         if [cell.source for cell in cells] != [cell.source for cell in source]:
             faults.append(f"reference {name} holds other code than the notebook; "

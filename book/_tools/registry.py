@@ -1,6 +1,6 @@
 """The records of long runs as pages: one that lists them all, and one for each.
 
-Whether the code of a record has changed since is computed here, at every build.
+Statistics are derived here, at every build, and so is whether a record is of the current version.
 """
 
 import shutil
@@ -8,7 +8,9 @@ import shutil
 import dependencies
 from project import REGISTRY, RESULTS, Refusal, main, names, replacing
 
-from mlcpc import runs
+from mlcpc import records as stored
+from mlcpc import statistics
+from mlcpc.experiments import base
 
 COLUMNS = ["Record", "State", "Chapter", "Profile", "Device", "Seeds", "Made on"]
 
@@ -39,23 +41,18 @@ def size(array: object) -> str:
     return " × ".join(map(str, sizes)) or "1"
 
 
-def state(record) -> str:
-    changed = runs.stale(record)
-    if changed:
-        return f"stale: {', '.join(map(code, changed))}"
-    return "carried to this code" if record.provenance.get("carried") else "fits the code"
-
-
 def at_commit(commit: str | None) -> str:
     """Which code the command runs, as far as the record knows."""
     if not commit:
-        return "At a commit that the record does not know:"
+        return "Made at a commit that the record does not know:"
     if commit.endswith("-dirty"):
         return (
-            f"Near commit {code(commit.removesuffix('-dirty'))}: when the run began, some files "
-            "were not those of the commit."
+            f"Made near commit {code(commit.removesuffix('-dirty'))}: when the run began, some "
+            "files were not those of the commit. "
+            "The command is spelled as the present version takes it:"
         )
-    return f"At commit {code(commit)}:"
+    return (f"Made at commit {code(commit)}. "
+            "The command is spelled as the present version takes it:")
 
 
 def placeholder(command: str) -> list[str]:
@@ -76,39 +73,40 @@ def readers() -> dict[str, list[str]]:
 
 
 def chapters(record, pages: dict[str, list[str]], up: str) -> str:
-    """Links to the pages that show the record; the page it was made for, if none does."""
+    """Links to the pages that show the record."""
     shown = [f"[{name}]({up}/chapters/{name}.ipynb)" for name in pages.get(record.name, [])]
-    return "; ".join(shown) or record.chapter
+    return "; ".join(shown) or "no page"
 
 
 def row(record, pages: dict[str, list[str]]) -> list[str]:
     where = record.provenance
     return [
-        f"[{record.name}](records/{record.name}.md)", state(record),
+        f"[{record.name}](records/{record.name}.md)", base.state(record),
         chapters(record, pages, ".."), record.profile, where["device"], str(len(record.seeds)),
         where.get("date") or "unknown",
     ]
 
 
-def metric_row(name: str, metric: dict) -> list[str]:
-    interval = metric["interval"]
-    return [
-        code(name), number(metric["mean"]),
-        f"[{number(interval[0])}, {number(interval[1])}]" if interval else "one value",
-        metric["unit"], ", ".join(map(number, metric["values"])),
-    ]
+def metric_row(name: str, metric) -> list[str]:
+    shown = ["none" if value is None else number(value) for value in metric.values]
+    if not metric.numbers:
+        return [code(name), "none", "none", "none", metric.unit, ", ".join(shown)]
+    found = statistics.summary(metric)
+    interval = "one value"
+    if found.interval:
+        interval = f"[{number(found.interval[0])}, {number(found.interval[1])}]"
+    return [code(name), number(found.mean), interval,
+            number(found.detectable) if found.detectable else "none", metric.unit,
+            ", ".join(shown)]
 
 
 def page(record, pages: dict[str, list[str]]) -> str:
     """The page of one record."""
-    where, changed = record.provenance, runs.stale(record)
+    where, state = record.provenance, base.state(record)
     lines = [f"# {record.name}", ""]
-    if changed:
-        lines += [
-            ":::{warning}",
-            f"Stale: {', '.join(map(code, changed))} changed after this record was made. "
-            "The numbers below are those of the older code.", ":::", "",
-        ]
+    if state.startswith("stale"):
+        lines += [":::{warning}", f"This record is {state}. The numbers below are those of the "
+                  "older version.", ":::", ""]
     lines += [
         f"Shown in {chapters(record, pages, '../..')}, profile {code(record.profile)}. "
         f'The record itself: <a href="../../_static/records/{record.name}.json">'
@@ -123,17 +121,19 @@ def page(record, pages: dict[str, list[str]]) -> str:
               "record-config"), "",
         f"Seeds: {', '.join(map(str, record.seeds))}.", "",
         "## Metrics", "",
-        "Mean over seeds, with a bootstrap interval of the mean that covers 95 of 100.", "",
-        table(["Metric", "Mean", "Interval", "Unit", "Each seed"],
+        "Mean, 95 of 100 interval of the mean by Student's t, and the difference from zero that so "
+        "many values of this spread would show with probability 0.8. All three are computed when "
+        "this page is made, from the values in the last column.", "",
+        table(["Metric", "Mean", "Interval", "Detectable", "Unit", "Values"],
               [metric_row(*each) for each in sorted(record.metrics.items())],
               "record-metrics"), "",
         "## Where it comes from", "",
-        table(["What", "Which"], provenance_rows(record, changed), "record-provenance"), "",
+        table(["What", "Which"], provenance_rows(record), "record-provenance"), "",
     ]
     return "\n".join(lines)
 
 
-def provenance_rows(record, changed: list[str]) -> list[list[str]]:
+def provenance_rows(record) -> list[list[str]]:
     where = record.provenance
     return [
         ["Device", where["device"]], ["Threads", str(where.get("threads", "unknown"))],
@@ -142,33 +142,27 @@ def provenance_rows(record, changed: list[str]) -> list[list[str]]:
         *[[f"Version of {name}", code(each)] for name, each in sorted(where["versions"].items())],
         *[[f"Data: {name}", code(digest[:12])] for name, digest in
           sorted((where.get("data") or {}).items())],
-        *[[f"Code: {code(name)}",
-           code(digest[:12]) + (", changed since" if name in changed else "")]
-          for name, digest in sorted(where["code"].items())],
-        *[[f"Carried to newer code on {line['date']}", line["why"]]
-          for line in where.get("carried", [])],
+        ["Experiment", f"{code(record.experiment)}, version {record.version}"],
         *[[f"Array: {code(name)}", size(array)] for name, array in sorted(record.arrays.items())],
     ]
 
 
 def listing(records: list, pages: dict[str, list[str]]) -> str:
     """The page of all records."""
-    old = sum(bool(runs.stale(record)) for record in records)
+    old = sum(base.state(record).startswith("stale") for record in records)
     return "\n".join([
         "# Records", "",
         "Numbers that take long to make were made once and kept, each run as one record. "
-        "A record says what was run, on what, and what came out. "
+        "A record says what was run, on what, and every value that came out. "
         "This page is made from the records at every build.", "",
-        f"Records: {len(records)}. Stale, since their code has changed after them: {old}.", "",
-        "A record is carried to newer code where a change of the code touches no number; "
-        "its page says which change.", "",
+        f"Records: {len(records)}. Stale, since their experiment has a newer version: {old}.", "",
         table(COLUMNS, [row(record, pages) for record in records], "records"), "",
     ])
 
 
 def write() -> None:
     try:
-        records = [runs.read(path.stem) for path in sorted(RESULTS.glob("*.json"))]
+        records = list(stored.read_all(folder=RESULTS).values())
     except ValueError as error:
         raise Refusal(f"a record can not be read: {error}") from None
     pages = readers()

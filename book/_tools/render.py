@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import finish
+import livedata
 from project import RESULTS, SITE, Refusal, main, plain, say
 
 SCRATCH = Path("book/_build/scratch")
@@ -15,11 +17,12 @@ RECORDS = Path("book/_static/records")
 
 
 def copy_records() -> None:
-    """The records that captions link to, as files of the site."""
+    """The records that captions link to, as files of the site, and what live figures show."""
     shutil.rmtree(RECORDS, ignore_errors=True)
     RECORDS.mkdir(parents=True)
     for record in RESULTS.glob("*.json"):
         shutil.copy(record, RECORDS)
+    livedata.write(RECORDS)
 
 
 def build() -> None:
@@ -42,6 +45,7 @@ def build() -> None:
                      lambda found: f"{found[1]}, cell {found[2]}, line {int(found[3])}: ", log)
         faults = re.findall(r"^.*(?:WARNING|ERROR|CRITICAL|Error:).*$", log, re.MULTILINE)
         raise Refusal("the site has faults\n" + "\n".join(faults or log.splitlines()[-20:]))
+    finish.finish(SCRATCH / "_build/html")
     (SCRATCH / "_build/html").rename(SITE)
     shutil.rmtree(SCRATCH)
     say(f"site {time.monotonic() - started:.0f} s")

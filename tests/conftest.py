@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,24 @@ ROOT = Path(__file__).resolve().parent.parent
 for folder in ("book/_tools", "book/_ext"):
     sys.path.insert(0, str(ROOT / folder))
 
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test draws from its own fixed stream; MLCPC_TEST_SEED tries another one."""
+    import numpy as np
+    import torch
+
+    seed = int(os.environ.get("MLCPC_TEST_SEED", 0))
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """A folder for records."""
+    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
 
 
 @contextmanager
@@ -65,15 +84,30 @@ kernelspec:
 # seconds. The real package and the tools meet in the real build that precedes the tests.
 MODULES = {
     "__init__": '__version__ = "0.0.0"\n',
-    "runs": '''
+    "records": '''
 import json, pathlib
-
-
-VERDICTS = ()
 
 
 class Record(dict):
     __getattr__ = dict.__getitem__
+
+
+def read(name):
+    return Record(json.loads(pathlib.Path(f"results/{name}.json").read_text()))
+
+
+def read_all(folder):
+    return {path.stem: read(path.stem) for path in sorted(folder.glob("*.json"))}
+
+
+def provenance(seconds):
+    return {"device": "a test machine", "commit": None, "wall_seconds": seconds,
+            "versions": {"python": "3", "torch": "0"}}
+''',
+    "statistics": "",
+    "book/__init__": "",
+    "book/published": '''
+VERDICTS = ()
 
 
 class Tolerance:
@@ -81,26 +115,11 @@ class Tolerance:
         pass
 
 
-def read(name):
-    return Record(json.loads(pathlib.Path(f"results/{name}.json").read_text()))
-
-
-def stale(record):
-    return []
-
-
-def paper():
+def numbers():
     return {}
-
-
-def code_hash(modules):
-    return {name: "0" for name in modules}
-
-
-def provenance(code, seconds):
-    return {"device": "a test machine", "commit": None, "code": code, "wall_seconds": seconds,
-            "versions": {"python": "3", "torch": "0"}}
 ''',
+    "experiments/__init__": "",
+    "experiments/base": "def state(record):\n    return 'current'\n",
     "base": "ONE = 1\n",
     "upper": "from mlcpc.base import ONE\n\nTWO = ONE + ONE\n",
     "other": "THREE = 3\n",
@@ -114,9 +133,10 @@ def show(text, **metadata):
 
 def checked(label):
     common = {"label": label, "kind": "numeric"}
-    show("holds", mlcpc_check={**common, "claim": "true", "excess": 0.0, "limit": 1e-9})
-    show("breaks", mlcpc_check={**common, "claim": "false twin", "twin": "too strong",
-                                "excess": 0.5, "limit": 0.1})
+    show("checked: numeric", mlcpc_checks=[
+        {**common, "claim": "true", "excess": 0.0, "limit": 1e-9},
+        {**common, "claim": "false twin", "twin": "too strong", "excess": 0.5, "limit": 0.1},
+    ])
 
 
 def keep(name, values):
@@ -135,9 +155,9 @@ steps = 3
 ```
 
 ```{code-cell} ipython3
-from mlcpc import checks, runs, upper
+from mlcpc import checks, records, upper
 
-print("value", upper.TWO + runs.read("used")["value"])
+print("value", upper.TWO + records.read("used")["value"])
 ```
 
 ```{prf:theorem} A claim
@@ -175,9 +195,9 @@ See [the first page](01_first.ipynb).
 """
 
 RECORD = {
-    "chapter": "01_first", "profile": "quick", "command": "python -m mlcpc x", "config": {},
+    "experiment": "x", "version": 1, "profile": "quick", "command": "mlcpc run x", "config": {},
     "seeds": [0], "metrics": {}, "arrays": {},
-    "provenance": {"device": "a test machine", "versions": {}, "code": {}, "wall_seconds": 1.0},
+    "provenance": {"device": "a test machine", "versions": {}, "wall_seconds": 1.0},
 }
 
 TOC = """format: jb-book
@@ -229,6 +249,8 @@ def write_small_book(folder: Path) -> None:
         shutil.copy(ROOT / path, folder)
     for path in ("mlcpc", "notebooks", "results"):
         (folder / path).mkdir()
+    for path in ("mlcpc/book", "mlcpc/experiments"):
+        (folder / path).mkdir()
     for name, text in MODULES.items():
         (folder / f"mlcpc/{name}.py").write_text(text)
     (folder / "requirements.lock").write_text("")
@@ -275,6 +297,17 @@ def real(monkeypatch) -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skips a test where there is no Chromium, unless MLCPC_REQUIRE_BROWSER is set."""
+    import devtools
+
+    if devtools.browser() is None:
+        if os.environ.get("MLCPC_REQUIRE_BROWSER"):
+            pytest.fail(f"MLCPC_REQUIRE_BROWSER is set; looked for {', '.join(devtools.NAMES)}")
+        pytest.skip(f"no browser on this machine; looked for {', '.join(devtools.NAMES)}")
+
+
 @pytest.fixture
 def shown(monkeypatch):
     seen = []
@@ -282,3 +315,17 @@ def shown(monkeypatch):
         "IPython.display.publish_display_data", lambda data, metadata: seen.append((data, metadata))
     )
     return seen
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy, since building writes into the folder that it builds from."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "mlcpc", folder / "mlcpc")
+    command = ["wheel", ".", "--no-deps", "--no-build-isolation", "--quiet", "-w", "wheels"]
+    done = subprocess.run([sys.executable, "-m", "pip", *command], cwd=folder,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next((folder / "wheels").iterdir())

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlcpc import allpairs, bounds
+from mlcpc import allpairs, bounds, losses, ranks, tiles
 
 BOTH = pytest.mark.parametrize("bound", [allpairs.ml_cpc, allpairs.cpc])
-LOSSES = pytest.mark.parametrize("loss", [allpairs.MLCPCLoss, allpairs.CPCLoss])
+LOSSES = pytest.mark.parametrize("loss", [losses.MLCPCLoss, losses.CPCLoss])
 
 
 def drawn(*shape, seed=0, dtype=torch.float64, scale=1.0):
@@ -36,21 +36,8 @@ def with_gradients(function, *tensors):
 def assert_close(left, right, tolerance=1e-10):
     for one, other in zip((left[0], *left[1]), (right[0], *right[1]), strict=True):
         assert one.shape == other.shape
-        assert (one.double() - other.double()).abs().max() <= tolerance
-
-
-def naive(bound, x, y, temperature, alpha, negatives):
-    """Loops over i and k, as the formulas are written; ``negatives[i]`` lists those of anchor i."""
-    n, m = len(x), len(negatives[0]) + 1
-    beta = (m - alpha) / (m - 1)
-    g = [math.exp(float(x[i] @ y[i]) / temperature) for i in range(n)]
-    others = [
-        sum(math.exp(float(x[i] @ k) / temperature) for k in negatives[i]) for i in range(n)
-    ]
-    if bound is allpairs.cpc:
-        return sum(math.log(m * g[i] / (alpha * g[i] + beta * others[i])) for i in range(n)) / n
-    z = alpha * sum(g) + beta * sum(others)
-    return sum(math.log(n * m * g[i] / z) for i in range(n)) / n
+        rounding = 1e-13 * float(other.abs().max())  # a gradient may be in the thousands
+        assert (one.double() - other.double()).abs().max() <= tolerance + rounding
 
 
 # ---------------------------------------------------------------------------------------------
@@ -60,26 +47,12 @@ def naive(bound, x, y, temperature, alpha, negatives):
 
 @BOTH
 @given(
-    n=st.integers(2, 7), seed=st.integers(0, 10_000), share=st.floats(1e-3, 1.0),
-    tile=st.integers(0, 8), temperature=st.floats(0.2, 3.0),
-)
-@settings(deadline=None, max_examples=60)
-def test_equals_the_formula_written_as_loops(bound, n, seed, share, tile, temperature):
-    x, y = pair(n, seed=seed)
-    keys, negatives = drawn(5, 4, seed=seed + 7), drawn(n, 3, 4, seed=seed + 8)
-    batch = [[y[j] for j in range(n) if j != i] for i in range(n)]
-    value = bound(x, y, temperature, share * n, tile=tile)
-    assert abs(value - naive(bound, x, y, temperature, share * n, batch)) < 1e-10
-    value = bound(x, y, temperature, share * 6, keys, tile=tile)
-    assert abs(value - naive(bound, x, y, temperature, share * 6, [keys] * n)) < 1e-10
-    value = bound(x, y, temperature, share * 4, negatives=negatives, tile=tile)
-    assert abs(value - naive(bound, x, y, temperature, share * 4, negatives)) < 1e-10
-
-
-@BOTH
-@given(
-    n=st.integers(2, 40), tile=st.integers(1, 17), seed=st.integers(0, 10_000),
-    share=st.floats(1e-3, 1.0), excluded=st.integers(0, 3), count=st.integers(4, 30),
+    n=st.integers(2, 40),
+    tile=st.integers(1, 17),
+    seed=st.integers(0, 10_000),
+    share=st.floats(1e-3, 1.0),
+    excluded=st.integers(0, 3),
+    count=st.integers(4, 30),
     temperature=st.sampled_from([0.6, 0.05]),  # scores that need no shift, and that need one
 )
 @settings(deadline=None, max_examples=90)
@@ -96,14 +69,14 @@ def test_tiles_equal_the_full_matrix_in_value_and_gradients(
         with_gradients(batch(tile), x, y, temperature), with_gradients(batch(0), x, y, temperature)
     )
 
-    keys, leave_out = drawn(count, 3, seed=seed + 1), None
+    keys, exclude = drawn(count, 3, seed=seed + 1), None
     generator = torch.Generator().manual_seed(seed)
     if excluded:
-        leave_out = torch.rand(n, count, generator=generator).argsort(1)[:, :excluded]
+        exclude = torch.rand(n, count, generator=generator).argsort(1)[:, :excluded]
 
     def queue(tile):
         alpha = share * (count + 1 - excluded)
-        return lambda x, y, keys, t: bound(x, y, t, alpha, keys, leave_out=leave_out, tile=tile)
+        return lambda x, y, keys, t: bound(x, y, t, alpha, keys, exclude=exclude, tile=tile)
 
     inputs = (x, y, keys, temperature)
     assert_close(with_gradients(queue(tile), *inputs), with_gradients(queue(0), *inputs))
@@ -118,35 +91,12 @@ def test_queue_form_is_the_square_form_when_the_queue_is_the_batch(bound, alpha)
     own = torch.arange(6)
     for tile in (0, 2, 4):
         queue = with_gradients(
-            lambda x, y, tile=tile: bound(x, y, 0.3, alpha, keys=y, leave_out=own, tile=tile), x, y
+            lambda x, y, tile=tile: bound(x, y, 0.3, alpha, keys=y, exclude=own, tile=tile), x, y
         )
         assert_close(queue, square)
     # With other positives than those in the queue nothing is left out, and m is one more.
     fresh = bound(x, y, 0.3, alpha, keys=drawn(5, 4, seed=9))
     assert fresh <= bounds.ceiling(6, alpha) + 1e-12
-
-
-@BOTH
-def test_batch_and_queue_together(bound):
-    x, y = pair(5)
-    queue = drawn(7, 4, seed=5)
-    together = bound(x, y, 0.5, 1.3, torch.cat([y, queue]), leave_out=torch.arange(5))
-    scores = torch.cat([bounds.split(x @ y.T)[1], x @ queue.T], dim=1) / 0.5
-    expected = getattr(bounds, bound.__name__)((x * y).sum(1) / 0.5, scores, 1.3)
-    assert abs(together - expected) < 1e-12
-
-
-@BOTH
-@pytest.mark.parametrize("tile", [0, 3])
-def test_permutations(bound, tile):
-    x, y = pair(8)
-    keys = drawn(6, 4, seed=3)
-    order, other = torch.randperm(8), torch.randperm(6)
-    value = bound(x, y, 0.4, 0.7, tile=tile)
-    assert abs(bound(x[order], y[order], 0.4, 0.7, tile=tile) - value) < 1e-12
-    assert abs(bound(x, y[order.roll(1)], 0.4, 0.7, tile=tile) - value) > 1e-6
-    value = bound(x, y, 0.4, 0.7, keys, tile=tile)
-    assert abs(bound(x[order], y[order], 0.4, 0.7, keys[other], tile=tile) - value) < 1e-12
 
 
 def test_one_normaliser_is_the_same_in_both_directions():
@@ -156,21 +106,13 @@ def test_one_normaliser_is_the_same_in_both_directions():
     assert abs(allpairs.cpc(x, y, 0.4, tile=4) - allpairs.cpc(y, x, 0.4, tile=4)) > 1e-6
 
 
-@BOTH
-def test_equal_embeddings_carry_no_information(bound):
-    x = torch.ones(5, 3) / math.sqrt(3)
-    for tile in (0, 2):
-        assert abs(bound(x, x, 0.07, tile=tile)) < 1e-5
-        assert abs(bound(x, x, 0.07, keys=x, tile=tile)) < 1e-5
-
-
 # ---------------------------------------------------------------------------------------------
 # Numbers: derivatives, extremes, precision, memory
 # ---------------------------------------------------------------------------------------------
 
 
 @BOTH
-@pytest.mark.parametrize("tile", [0, 2])
+@pytest.mark.parametrize("tile", [0, 2, None])
 def test_gradcheck(bound, tile):
     x, y, keys = drawn(4, 3), drawn(4, 3, seed=1), drawn(5, 3, seed=2)
     negatives, temperature = drawn(4, 2, 3, seed=3), torch.tensor(0.8, dtype=torch.float64)
@@ -185,16 +127,20 @@ def test_gradcheck(bound, tile):
 
 @BOTH
 @pytest.mark.parametrize("order", ["rising", "falling"])
-def test_extreme_scores(bound, order):
+@pytest.mark.parametrize("tile, alpha", [(7, 0.5), (None, 0.5), (7, 40), (None, 40)])
+def test_extreme_scores(bound, order, tile, alpha):
     """Cosines at temperature 1e-3: scores from −1000 to 1000, in the worst order for a maximum."""
     x, y = pair(40, d=3)
     x, y = (torch.nn.functional.normalize(each, dim=1) for each in (x, y))
     rank = (x @ y.T).amax(1).argsort(descending=order == "falling")
     x, y = x[rank], y[rank]
-    exact = with_gradients(lambda x, y: bound(x, y, 1e-3, 0.5, tile=0), x, y)
-    assert_close(with_gradients(lambda x, y: bound(x, y, 1e-3, 0.5, tile=7), x, y), exact, 1e-9)
-    single = [each.float() for each in (x, y)]
-    value, gradients = with_gradients(lambda x, y: bound(x, y, 1e-3, 0.5, tile=7), *single)
+    exact = with_gradients(lambda x, y: bound(x, y, 1e-3, alpha, tile=0), x, y)
+
+    def call(x, y):
+        return bound(x, y, 1e-3, alpha, tile=tile)
+
+    assert_close(with_gradients(call, x, y), exact, 1e-9)
+    value, gradients = with_gradients(call, *(each.float() for each in (x, y)))
     assert abs(value - exact[0]) < 1e-2  # a score of 1000 is known to 1e-4 in float32
     assert all(each.isfinite().all() for each in gradients)
 
@@ -220,10 +166,8 @@ def test_short_anchors_and_long_keys(bound, length, temperature):
 
 def test_only_scores_that_need_it_are_searched_for_a_maximum(monkeypatch):
     searched = []
-    fall = allpairs._fall
-    monkeypatch.setattr(
-        allpairs, "_fall", lambda *tops: searched.append(tops[1]) or fall(*tops)
-    )
+    fall = tiles._fall
+    monkeypatch.setattr(tiles, "_fall", lambda *tops: searched.append(tops[1]) or fall(*tops))
     x, y = (each / each.norm(dim=1, keepdim=True) for each in pair(32, dtype=torch.float32))
     for temperature, shifted in ((0.07, False), (0.03, True)):
         searched.clear()
@@ -238,7 +182,9 @@ def test_a_fixed_shift_would_underflow_here():
     for bound in (allpairs.ml_cpc, allpairs.cpc):
         value, gradients = with_gradients(lambda x, y: bound(x, y, 5e-3, tile=2), x, y)  # noqa: B023
         exact = with_gradients(
-            lambda x, y: bound(x, y, 5e-3, tile=0), x.double(), y.double()  # noqa: B023
+            lambda x, y: bound(x, y, 5e-3, tile=0),  # noqa: B023
+            x.double(),
+            y.double(),
         )
         assert abs(value - exact[0]) < 1e-4
         for one, other in zip(gradients, exact[1], strict=True):
@@ -308,13 +254,14 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_no_tensor_is_larger_than_the_embeddings_and_a_tile(shared, monkeypatch):
-    monkeypatch.setattr(allpairs, "STRIP_SCORES", 0)
+    monkeypatch.setattr(tiles, "STRIP_SCORES", 0)
     x, y = pair(1000, d=16, dtype=torch.float32)
     temperature = torch.tensor(0.1)
     with Largest() as largest:
-        allpairs._one_pass(
-            x, y, None, None, temperature, 1.0, shared, [True] * 4, [64, 64], allpairs._Alone(1000)
-        )
+        tiles.one_pass(
+            allpairs.Given(x, y, temperature, torch.tensor(1.0)), None, shared, False,
+            [True, True, False, False, True], [64, 64], ranks.Alone(1000),
+        )  # fmt: skip
     strip = 64 * 1000 if not shared else 0  # whole rows, the fewest that are taken at once
     assert 1000 * 16 <= largest.numbers <= max(1000 * 16, 64 * 64, 1.05 * strip)
 
@@ -345,9 +292,9 @@ def test_backward_makes_the_two_gradients_and_nothing_else(bound):
 @BOTH
 def test_no_gradient_no_work(bound, monkeypatch):
     seen = []
-    add = allpairs._Tiles.add
+    add = tiles._Tiles.add
     monkeypatch.setattr(
-        allpairs._Tiles, "add",
+        tiles._Tiles, "add",
         lambda self, *args: seen.append((self.of_left, self.of_right)) or add(self, *args),
     )  # fmt: skip
     x, y = pair(6)
@@ -431,7 +378,7 @@ def test_compile(tile):
 
 def test_compile_takes_a_module_whose_keys_are_its_anchors():
     x, y = pair(20, d=8, dtype=torch.float32)
-    loss = allpairs.CPCLoss(0.3, both_views=True, tile=16)
+    loss = losses.CPCLoss(0.3, both_views=True, tile=16)
     torch._dynamo.reset()
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     assert_close(with_gradients(compiled, x, y), with_gradients(loss, x, y), 1e-6)
@@ -444,9 +391,10 @@ def test_the_operator_gives_what_it_tells_the_compiler(shared, dtype):
     x, y = (each.T for each in pair(4, d=9, dtype=dtype))
     keys, t = drawn(5, 4, dtype=dtype), torch.tensor([0.5], dtype=dtype)
     for queue in (None, keys, keys.repeat(1, 2)[:, ::2]):
-        needs = [True, True, queue is not None, True]
+        needs = [True, True, queue is not None, False, True]
+        arguments = (x, y, queue, None, t, torch.tensor(1.0), *[None] * 6, shared, False)
         torch.library.opcheck(
-            allpairs.one_pass, (x, y, queue, None, t, 1.0, shared, needs, [4, 4]),
+            allpairs.one_pass, (*arguments, needs, [4, 4]),
             test_utils=("test_schema", "test_faketensor"),
         )  # fmt: skip
 
@@ -462,22 +410,22 @@ def test_losses_are_the_known_ones():
     own = torch.arange(7)
     entropy = torch.nn.functional.cross_entropy
     logits = u @ v.T / 0.2
-    assert abs(allpairs.CPCLoss(0.2)(x, y) - entropy(logits, own)) < 1e-5
+    assert abs(losses.CPCLoss(0.2)(x, y) - entropy(logits, own)) < 1e-5
     clip = (entropy(logits, own) + entropy(logits.T, own)) / 2
-    assert abs(allpairs.CPCLoss(symmetric=True)(x, y, torch.tensor(5.0)) - clip) < 1e-5
+    assert abs(losses.CPCLoss(symmetric=True)(x, y, torch.tensor(5.0)) - clip) < 1e-5
     # MoCo: the positive first, then the queue.
     queue = torch.nn.functional.normalize(drawn(11, 4, seed=9, dtype=torch.float32), dim=1)
     moco = torch.cat([(u * v).sum(1, keepdim=True), u @ queue.T], 1) / 0.2
     expected = entropy(moco, torch.zeros(7, dtype=torch.long))
-    assert abs(allpairs.CPCLoss(0.2)(x, y, keys=queue) - expected) < 1e-5
+    assert abs(losses.CPCLoss(0.2)(x, y, keys=queue) - expected) < 1e-5
     # SimCLR's NT-Xent: both views of all others, never the sample itself.
     z = torch.cat([u, v])
     logits = (z @ z.T / 0.2).fill_diagonal_(-math.inf)
     ntxent = entropy(logits, torch.cat([own + 7, own]))
-    assert abs(allpairs.CPCLoss(0.2, both_views=True)(x, y) - ntxent) < 1e-5
+    assert abs(losses.CPCLoss(0.2, both_views=True)(x, y) - ntxent) < 1e-5
     # ML-CPC: a flat softmax with mass 1/n on each positive.
     flat = (u @ v.T / 0.2).flatten().log_softmax(0)[own * 8].mean()
-    assert abs(allpairs.MLCPCLoss(0.2)(x, y) - (-math.log(7) - flat)) < 1e-5
+    assert abs(losses.MLCPCLoss(0.2)(x, y) - (-math.log(7) - flat)) < 1e-5
 
 
 @LOSSES
@@ -492,12 +440,6 @@ def test_named_parts(loss):
     assert parts["loss"].requires_grad and not parts["bound"].requires_grad
     assert parts["loss"] == loss(0.3, alpha=0.5)(x, y) > 0
     assert loss(alpha=8.0)(x, y, output_dict=True)["share"].isnan()  # a ceiling of zero
-
-
-@LOSSES
-def test_reaching_the_ceiling_costs_nothing(loss):
-    x = torch.eye(6)
-    assert abs(loss(0.01)(x, x)) < 1e-4
 
 
 @LOSSES
@@ -532,41 +474,6 @@ def test_schedule_and_learned_temperature_survive_saving(loss, tmp_path):
 
 
 @LOSSES
-def test_where_the_losses_of_other_libraries_stand(loss):
-    """The loops that users of lightly, pytorch-metric-learning and open_clip write."""
-
-    def two_views(encoder, x, y):
-        return loss(0.5, both_views=True)(encoder(x), encoder(y))
-
-    scale, images_and_texts = torch.nn.Parameter(torch.tensor(1.0)), loss(symmetric=True)
-
-    def replacement(image_features, text_features, logit_scale, output_dict):
-        return {"contrastive_loss": images_and_texts(image_features, text_features, logit_scale)}
-
-    def open_clip(encoder, x, y):
-        model_out = {
-            "image_features": encoder(x), "text_features": y, "logit_scale": scale.exp()
-        }  # fmt: skip
-        losses = replacement(**model_out, output_dict=True)
-        return sum(losses.values())
-
-    for step in (two_views, open_clip):
-        torch.manual_seed(0)
-        x, y = pair(16, d=8, dtype=torch.float32)
-        encoder = torch.nn.Linear(8, 8)
-        optimiser = torch.optim.SGD([*encoder.parameters(), scale], lr=0.5)
-        values = []
-        for _ in range(8):
-            value = step(encoder, x, x + 0.1 * y)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            values.append(value.item())
-        assert values[-1] < 0.95 * values[0]
-    assert scale.item() > 1.0  # the temperature that the model owns was learned
-
-
-@LOSSES
 @pytest.mark.parametrize("scale", [1e-30, 1e25, 1e38])
 def test_lengths_whose_squares_overflow_or_vanish_are_normalised(loss, scale):
     x, y = (each / each.abs().max() for each in pair(6, dtype=torch.float32))
@@ -582,7 +489,7 @@ def test_lengths_whose_squares_overflow_or_vanish_are_normalised(loss, scale):
 def test_embeddings_are_normalised_unless_told_otherwise(loss):
     x, y = pair(6, dtype=torch.float16)
     assert abs(loss(0.5)(5 * x, y) - loss(0.5)(x, y)) < 1e-3
-    bound = allpairs.ml_cpc if loss is allpairs.MLCPCLoss else allpairs.cpc
+    bound = allpairs.ml_cpc if loss is losses.MLCPCLoss else allpairs.cpc
     assert math.log(6) - loss(0.5, normalise=False)(x, y) == pytest.approx(
         bound(x, y, 0.5).item(), abs=1e-5
     )
@@ -619,17 +526,15 @@ BAD = [
     ((ONES, ONES, 1.0, 1.0, torch.ones(2, 3)), {}, r"keys has shape \(2, 3\); valid: \(K, 2\)"),
     ((ONES, ONES, 1.0, 1.0, torch.ones(0, 2)), {}, r"keys has shape \(0, 2\); valid"),
     ((ONES, ONES, 1.0, 1.0, ONES * math.nan), {}, "keys contains nan; valid"),
-    ((ONES, ONES, 1.0), {"negatives": ONES}, r"negatives has shape \(3, 2\); valid: \(3, m - 1, 2"),
+    ((ONES, ONES, 1.0), {"negatives": ONES}, r"negatives has shape \(3, 2\); valid: \(3, h, 2"),
     ((ONES, ONES, 1.0), {"negatives": torch.ones(3, 0, 2)}, "negatives has shape"),
     ((ONES, ONES, 1.0), {"negatives": torch.ones(3, 1, 2) / 0}, "negatives contains inf"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"negatives": torch.ones(3, 1, 2)}, "negatives is given beside"),
-    ((ONES, ONES, 1.0), {"leave_out": torch.arange(3)}, "leave_out is given without keys"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.arange(2)}, r"leave_out has shape \(2,\)"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.arange(1, 4)}, "leave_out contains 3"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.arange(-1, 2)}, "leave_out contains -1"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3)}, "leave_out is torch.float32"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3, 2).long()}, "leave_out repeats"),
-    ((ONES, ONES, 1.0, 1.0, ONES), {"leave_out": torch.ones(3, 3).long()}, "leave_out has shape"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.arange(2)}, r"exclude has shape \(2,\)"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.arange(1, 4)}, "exclude contains 3"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.arange(-2, 1)}, "exclude contains -2"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.ones(3)}, "exclude is torch.float32"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.ones(3, 2).long()}, "exclude repeats"),
+    ((ONES, ONES, 1.0, 1.0, ONES), {"exclude": torch.ones(3, 3).long()}, "exclude has shape"),
     ((ONES, ONES.to("meta"), 1.0), {}, "y is on meta; valid: the device of x, cpu"),
     ((ONES, ONES, 1.0, 1.0, ONES.to("meta")), {}, "keys is on meta; valid"),
     ((ONES, ONES, 1.0), {"negatives": torch.ones(3, 1, 2).to("meta")}, "negatives is on meta"),
@@ -664,7 +569,7 @@ def test_bad_settings_are_named(loss):
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"alpha": "1"}, "alpha is '1'"),
         ({"ddp": True}, "ddp is True without gather"),
-        ({"both_views": True, "gather": True}, "both_views is True beside"),
+        ({"both_views": True, "symmetric": True}, "both_views is True beside"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}.*; valid: "):
             loss(**settings_)
@@ -676,26 +581,56 @@ def test_bad_settings_are_named(loss):
     for scale in (torch.tensor(0.0), torch.tensor(-1.0), torch.ones(2), torch.tensor(3)):
         with pytest.raises(ValueError, match="^logit_scale is .*; valid: "):
             loss()(ONES, ONES, scale)
-    with pytest.raises(ValueError, match="^keys or negatives are given to a symmetric loss"):
+    with pytest.raises(ValueError, match="^keys, negatives or exclude are given to a symmetric"):
         loss(symmetric=True)(ONES, ONES, keys=ONES)
     with pytest.raises(ValueError, match="^alpha is 40.0; valid: 0 < alpha <= m = 3"):
         loss(alpha=lambda step: 40.0)(ONES, ONES)
 
 
+OF_EMBEDDINGS = [
+    (*arguments[:2], message) for arguments, options, message in BAD
+    if len(arguments) == 3 and not options and message.startswith(("x", "y has", "y is"))
+]  # fmt: skip
+
+
 @LOSSES
 @pytest.mark.parametrize("options", [{}, {"normalise": False}, {"both_views": True}])
-@pytest.mark.parametrize("x, y, message", [
-    (ONES.long(), ONES, "x is torch.int64; valid: a floating-point tensor"),
-    ([[1.0]], ONES, "x is list; valid"),
-    (ONES, None, "y is NoneType; valid"),
-    (ONES[:, :0], ONES[:, :0], r"x has shape \(3, 0\); valid"),
-    (ONES, ONES[:2], r"y has shape \(2, 2\); valid: that of x, \(3, 2\)"),
-    (ONES, torch.ones(3, 5), r"y has shape \(3, 5\); valid"),
-    (ONES[:0], ONES[:0], r"x has shape \(0, 2\); valid"),
-    (ONES[:1], ONES[:1], "x has 1 row; valid: at least 2"),
-    (ONES * math.nan, ONES, "x contains nan; valid: finite embeddings"),
-    (-ONES * math.inf, ONES, "x contains -inf; valid: finite embeddings"),
-])  # fmt: skip
+@pytest.mark.parametrize("x, y, message", OF_EMBEDDINGS)
 def test_bad_embeddings_are_named_by_the_modules(loss, options, x, y, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         loss(**options)(x, y)
+
+
+@LOSSES
+def test_where_the_losses_of_other_libraries_stand(loss):
+    """The loops that users of lightly, pytorch-metric-learning and open_clip write."""
+
+    def two_views(encoder, x, y):
+        return loss(0.5, both_views=True)(encoder(x), encoder(y))
+
+    scale, images_and_texts = torch.nn.Parameter(torch.tensor(1.0)), loss(symmetric=True)
+
+    def replacement(image_features, text_features, logit_scale, output_dict):
+        return {"contrastive_loss": images_and_texts(image_features, text_features, logit_scale)}
+
+    def open_clip(encoder, x, y):
+        model_out = {
+            "image_features": encoder(x), "text_features": y, "logit_scale": scale.exp()
+        }  # fmt: skip
+        losses = replacement(**model_out, output_dict=True)
+        return sum(losses.values())
+
+    for step in (two_views, open_clip):
+        torch.manual_seed(0)
+        x, y = pair(16, d=8, dtype=torch.float32)
+        encoder = torch.nn.Linear(8, 8)
+        optimiser = torch.optim.SGD([*encoder.parameters(), scale], lr=0.5)
+        values = []
+        for _ in range(8):
+            value = step(encoder, x, x + 0.1 * y)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+            values.append(value.item())
+        assert values[-1] < 0.95 * values[0]
+    assert scale.item() > 1.0  # the temperature that the model owns was learned

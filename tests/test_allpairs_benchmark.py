@@ -66,10 +66,11 @@ def test_the_floor_is_bare_products(benchmark, pair, name, count):
 
 def test_a_measurement_and_a_peer_that_is_missing(benchmark, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent), *sys.path]))
+    monkeypatch.setenv("MLCPC_WINDOW", "0.2")
     found = benchmark.in_own_process("ours-ml-cpc", 64, 1, 2)
     assert len(found["milliseconds"]) >= 2 and found["mebibytes"] > 0
-    assert sum(found["milliseconds"]) >= 1e3 * benchmark.WINDOW
-    assert "GPU only" in benchmark.in_own_process("inf-cl", 64, 1, 2)["skipped"]
+    assert sum(found["milliseconds"]) >= 200
+    assert "GPU only" in benchmark.measure("inf-cl", 64, 1, 2)["skipped"]
 
 
 def test_targets_are_judged_from_ratios_of_a_round(benchmark):
@@ -83,7 +84,7 @@ def test_targets_are_judged_from_ratios_of_a_round(benchmark):
     }
     assert benchmark.ratios(table, "ours-ml-cpc", "three-products", 8192)["rounds"] == [1, 2, 3]
     judged = {title: (found, limit) for title, found, _, limit in benchmark.targets(table)}
-    assert judged["ML-CPC over three products, n = 8192"] == (2.0, 1.35)
+    assert judged["ML-CPC over three products, n = 8192"] == (2.0, 1.2)
     assert judged["memory as a share of the authors', n = 8192"][0] == pytest.approx(0.1)
     assert not any("256" in title for title in judged)
 

@@ -1,5 +1,6 @@
 """gather=True on 2 and 4 processes against one process that holds the whole batch."""
 
+import multiprocessing
 import traceback
 
 import pytest
@@ -9,7 +10,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mlcpc import allpairs
+from mlcpc import allpairs, losses
 
 D = 6
 SIZES = ([5, 3, 4, 2], [4, 4, 4, 4], [1, 1, 3, 1])  # rows of each rank; the last ones are uneven
@@ -49,7 +50,7 @@ def value_and_gradients_equal_one_process(rank, world):
                 forms = [
                     ({}, {}),
                     ({"keys": keys}, {"keys": keys}),
-                    ({"keys": keys, "leave_out": own}, {"keys": keys, "leave_out": own[rows]}),
+                    ({"keys": keys, "exclude": own}, {"keys": keys, "exclude": own[rows]}),
                     ({"negatives": negatives}, {"negatives": negatives[rows]}),
                 ]
                 for whole, part in forms:
@@ -91,7 +92,7 @@ def what_ddp_makes_of_it(rank, world):
             encoder.bias.zero_()
         return encoder, kind(0.5, alpha=0.6, symmetric=True, **options)
 
-    for kind in (allpairs.MLCPCLoss, allpairs.CPCLoss):
+    for kind in (losses.MLCPCLoss, losses.CPCLoss):
         encoder, loss = build(kind)
         whole = loss(encoder(views[0]), encoder(views[1]))
         whole.backward()
@@ -126,11 +127,101 @@ def one_bad_rank_is_an_error_everywhere(rank, world):
     ]
     scale = torch.tensor(torch.nan if last else 2.0)
     with pytest.raises(ValueError, match="temperature is nan" if last else "were refused"):
-        allpairs.MLCPCLoss(gather=True)(good, good, scale)
+        losses.MLCPCLoss(gather=True)(good, good, scale)
     for bound in BOUNDS:
         for arguments, there, elsewhere in cases:
             with pytest.raises(ValueError, match=there if last else elsewhere):
                 bound(*arguments, gather=True, tile=2)
+
+
+def marks_equal_one_process(rank, world):
+    """Masks, ids, labels, own negatives and values of each row, in a batch and beside keys."""
+    for counts in SIZES[:2]:
+        counts = counts[:world]
+        n, rows = sum(counts), rows_of(rank, counts)
+        x, y, keys = drawn(n, D, seed=1), drawn(n, D, seed=2), drawn(9, D, seed=3)
+        negatives, t = drawn(n, 3, D, seed=4), torch.tensor(0.7, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(5)
+        ids, labels = (torch.randint(0, 4, (n + 9,), generator=generator) for _ in range(2))
+        mask = torch.rand(n, n, generator=generator) < 0.2
+        listed = torch.rand(n, n, generator=generator).argsort(1)[:, :2]
+        listed[0, 1] = -1
+        of_one_rank = torch.arange(n)[:, None] % 9
+        of_one_rank[0] = -1  # padding where the other ranks have none
+        of_keys = {"key_ids": ids[n:], "key_labels": labels[n:]}
+        forms = [
+            {"ids": ids[:n]}, {"labels": labels[:n]}, {"exclude": mask}, {"exclude": listed},
+            {"exclude": mask, "ids": ids[:n], "labels": labels[:n]},
+            {"keys": keys, "negatives": negatives},
+            {"keys": keys, "ids": ids[:n], "labels": labels[:n], **of_keys},
+            {"keys": keys, "exclude": of_one_rank},
+            {"keys": keys, "negatives": negatives, "exclude": mask[:, :9] if n >= 9 else None},
+        ]  # fmt: skip
+        local = {"ids", "labels", "exclude", "negatives"}
+        for whole in forms:
+            whole = {name: mark for name, mark in whole.items() if mark is not None}
+            part = {name: mark[rows] if name in local else mark for name, mark in whole.items()}
+            for bound in BOUNDS:
+                compare(bound, 0.6, rows, (x, y, t), whole, part)
+            values_of_rows(rows, (x, y, t), whole, part)
+
+
+def values_of_rows(rows, inputs, whole, part):
+    x, y, t = (each.clone().requires_grad_() for each in inputs)
+    weights = torch.linspace(1, 2, len(x), dtype=torch.float64)
+    expected = allpairs.cpc(x, y, t, 0.6, **whole, tile=0, reduction="none")
+    (weights * expected).sum().backward()
+    own_x, own_y = (each[rows].clone().requires_grad_() for each in inputs[:2])
+    own_t = inputs[2].clone().requires_grad_()
+    found = allpairs.cpc(own_x, own_y, own_t, 0.6, **part, tile=3, gather=True, reduction="none")
+    close(found.detach(), expected.detach()[rows])
+    (weights[rows] * found).sum().backward()
+    close(own_x.grad, x.grad[rows])
+    close(own_y.grad, y.grad[rows])
+    close(summed(own_t.grad), t.grad)
+
+
+def both_views_equal_one_process(rank, world):
+    counts = SIZES[0][:world]
+    rows = rows_of(rank, counts)
+    views = [drawn(sum(counts), D, seed=seed) for seed in (5, 6)]
+    labels = torch.arange(sum(counts)) // 2
+    for kind in (losses.MLCPCLoss, losses.CPCLoss):
+        for marks in ({}, {"labels": labels}, {"ids": labels}):
+            leaves = [each.clone().requires_grad_() for each in views]
+            expected = kind(0.5, 0.6, both_views=True)(*leaves, **marks, output_dict=True)
+            expected["loss"].backward()
+            own = [each[rows].clone().requires_grad_() for each in views]
+            part = {name: mark[rows] for name, mark in marks.items()}
+            found = kind(0.5, 0.6, both_views=True, gather=True)(*own, **part, output_dict=True)
+            close(found["loss"].detach(), expected["loss"].detach())
+            close(found["ceiling"], expected["ceiling"])
+            found["loss"].backward()
+            for one, other in zip(own, leaves, strict=True):
+                close(one.grad, other.grad[rows])
+
+
+def bad_marks_of_one_rank_are_an_error_everywhere(rank, world):
+    good, last = drawn(3, D, seed=8), rank == world - 1
+    alike = torch.zeros(3, dtype=torch.long)
+    different = torch.arange(3) + 3 * rank
+    here = f"of rank {world - 1} were refused"
+    short = torch.zeros(2, dtype=torch.long)
+    far = torch.full((3,), 3 * world)
+    crowd = torch.ones(3, 3 * world, dtype=torch.bool)
+    cases = [
+        ({"ids": short if last else different}, "ids has shape", here),
+        ({"labels": different.double() if last else different}, "labels is torch.float64", here),
+        ({"ids": different.to("meta") if last else different}, "ids is on meta", here),
+        ({"exclude": far if last else different}, "exclude contains", here),
+        ({"exclude": crowd if last else ~crowd}, "row 0 has no negative left", here),
+        ({"labels": alike}, "row 0 has no negative left", "row 0 has no negative left"),
+        ({"ids": different} if last else {}, "kinds of marks is", "kinds of marks is"),
+    ]
+    for bound in BOUNDS:
+        for options, there, elsewhere in cases:
+            with pytest.raises(ValueError, match=there if last else elsewhere):
+                bound(good, good, 0.5, **options, gather=True, tile=2)
 
 
 def no_rank_holds_the_whole_matrix(rank, world):
@@ -156,6 +247,9 @@ SCENARIOS = (
     value_and_gradients_equal_one_process,
     what_ddp_makes_of_it,
     one_bad_rank_is_an_error_everywhere,
+    marks_equal_one_process,
+    both_views_equal_one_process,
+    bad_marks_of_one_rank_are_an_error_everywhere,
     no_rank_holds_the_whole_matrix,
 )
 
@@ -179,11 +273,12 @@ def work(rank, world, folder):
 @pytest.fixture(scope="module", params=[2, 4])
 def outcomes(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"ranks{request.param}")
+    multiprocessing.set_forkserver_preload(["mlcpc.losses", "pytest"])  # imported once for all
     context = mp.start_processes(
-        work, (request.param, folder), nprocs=request.param, join=False, start_method="spawn"
+        work, (request.param, folder), nprocs=request.param, join=False, start_method="forkserver"
     )
     for process in context.processes:
-        process.join(timeout=300)  # most of it imports, which a busy machine draws out
+        process.join(timeout=300)
         if process.is_alive():
             process.kill()
     return request.param, folder

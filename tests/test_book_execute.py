@@ -7,7 +7,7 @@ import execute
 import pytest
 from project import PROFILES, Refusal, read_notebook
 
-from mlcpc import runs
+from mlcpc import records
 
 SOURCE, TARGET = "notebooks/01_first.md", "book/chapters/01_first.ipynb"
 
@@ -55,7 +55,7 @@ def test_parameters_cell_holds_literals_only(project, cell, message):
 
 
 def test_profiles_are_those_of_the_records():
-    assert PROFILES == runs.PROFILES
+    assert PROFILES == records.PROFILES
 
 
 def test_full_disk_leaves_the_old_page_and_no_scraps(project):
@@ -83,6 +83,7 @@ def test_finished_page_has_cost_box_passport_and_no_injected_cell(project):
     page = read_notebook(project / TARGET)
     assert page.cells[0].source.startswith("# First page\n\n:::{admonition} Cost of this page")
     assert "at profile `quick`" in page.cells[0].source and "a test machine" in page.cells[0].source
+    assert "As a lecture: about" in page.cells[0].source
     assert "{div} provenance" in page.cells[-1].source and "`used.json`" in page.cells[-1].source
     injected = [cell for cell in page.cells
                 if "injected-parameters" in cell.metadata.get("tags", [])]
@@ -92,10 +93,19 @@ def test_finished_page_has_cost_box_passport_and_no_injected_cell(project):
     assert "arrays behind" not in site_page
 
 
+def test_the_code_of_a_check_is_folded_and_its_line_is_shown(project):
+    page = read_notebook(project / TARGET)
+    (check,) = [cell for cell in page.cells if "check" in cell.metadata.get("tags", [])]
+    assert check.metadata["tags"] == ["check", "hide-input"]
+    site_page = (project / "book/_build/html/chapters/01_first.html").read_text()
+    fold = site_page.index("tag_check")
+    assert "<details" in site_page[fold : site_page.index("checked: numeric")]
+
+
 def test_unreadable_dependency_is_refused(project):
     import dependencies
 
-    project.edit(SOURCE, 'runs.read("used")', "runs.read(name)")
+    project.edit(SOURCE, 'records.read("used")', "records.read(name)")
     with pytest.raises(Refusal, match="literal text"):
         dependencies.of("01_first")
 
@@ -103,7 +113,7 @@ def test_unreadable_dependency_is_refused(project):
 def test_published_numbers_are_a_dependency(project):
     import dependencies
 
-    project.edit(SOURCE, 'runs.read("used")', 'runs.read("used"), runs.paper()')
+    project.edit(SOURCE, 'records.read("used")', 'records.read("used"), published.numbers()')
     (project / "results/paper.csv").unlink()
     with pytest.raises(Refusal, match="results/paper.csv, which does not exist"):
         dependencies.of("01_first")
@@ -114,7 +124,7 @@ def test_published_numbers_are_a_dependency(project):
 def test_missing_record_is_named(project):
     import dependencies
 
-    project.edit(SOURCE, 'runs.read("used")', 'runs.read("lost")')
+    project.edit(SOURCE, 'records.read("used")', 'records.read("lost")')
     with pytest.raises(Refusal, match="results/lost.json, which does not exist"):
         dependencies.of("01_first")
 
@@ -123,7 +133,7 @@ def test_records_of_a_pattern_are_a_dependency(project):
     """As many as there are; a new one is seen, and none is no fault."""
     import dependencies
 
-    project.edit(SOURCE, 'runs.read("used")', 'runs.read_all("grid-*")')
+    project.edit(SOURCE, 'records.read("used")', 'records.read_all("grid-*")')
     assert dependencies.of("01_first")[1] == []
     for name in ("grid-b", "grid-a", "other"):
         (project / f"results/{name}.json").write_text("{}")
@@ -131,7 +141,7 @@ def test_records_of_a_pattern_are_a_dependency(project):
         Path("results/grid-a.json"), Path("results/grid-b.json")
     ]
     project.edit(SOURCE, '"grid-*"', "pattern")
-    with pytest.raises(Refusal, match="runs.read_all needs the record's name as a literal text"):
+    with pytest.raises(Refusal, match="records.read_all needs the record's name as a literal text"):
         dependencies.of("01_first")
 
 

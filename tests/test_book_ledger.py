@@ -15,7 +15,7 @@ TWIN = {"label": "thm-a", "claim": "false twin", "twin": "too strong", "kind": "
 
 def check_cell(*checks, tags=("check",)):
     outputs = [nbformat.v4.new_output("display_data", {"text/plain": "."}, metadata={
-        "mlcpc_check": check}) for check in checks]
+        "mlcpc_checks": list(checks)})]
     return nbformat.v4.new_code_cell("", outputs=outputs, metadata={"tags": list(tags),
                                      "papermill": {"duration": 2.0}})
 

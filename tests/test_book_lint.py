@@ -20,6 +20,7 @@ from project import read_notebook
     "* a list item with 1.5 in it",
     "<b>0.5</b> of them",
     ":::{note}\nThe gap is 0.5.\n:::",
+    "```{exercise} A title\n:label: ex-a\n\nThe gap is 0.5.\n```",
 ])
 def test_typed_number_is_found(text):
     assert lint.typed_numbers(text, "page")
@@ -69,7 +70,7 @@ def test_a_good_notebook_has_no_fault():
     ("trailing semicolon", notebook(code("axes.plot(x);  # quiet"))),
     ("unknown tag 'chekc'", notebook(code("x", "chekc"))),
     ("unknown tag 'nbval-skip'", notebook(code("x", "nbval-skip"))),
-    ("a check is never hidden", notebook(code("x", "check", "hide-input"))),
+    ("a check has one tag", notebook(code("x", "check", "hide-input"))),
     ("kernelspec is 'python4'", notebook(kernel="python4")),
     ("line of 80 characters", notebook(code("x" * 80))),
     ("seeds nothing", notebook(code("net = networks.build('resnet20', 10, 1)"))),

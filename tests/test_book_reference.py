@@ -75,6 +75,14 @@ def test_guard_finds_a_cell_that_was_never_run(references):
     assert reference.guard_faults() == ["reference 01_first: code cell 3 has no execution count"]
 
 
+def test_guard_finds_a_warning_in_an_output(references):
+    def warn(notebook):
+        notebook.cells[2].outputs = [nbformat.v4.new_output("stream", name="stderr", text="oh\n")]
+
+    tampered(references / "01_first.ipynb", warn)
+    assert reference.guard_faults() == ["reference 01_first: code cell 3 warns: oh"]
+
+
 def test_guard_finds_a_reference_of_other_code(project, references):
     project.edit("notebooks/02_second.md", "other.THREE", "other.THREE + 0")
     assert "reference 02_second holds other code" in reference.guard_faults()[0]
@@ -133,7 +141,7 @@ def test_the_book_has_all_its_references(real):
 
 
 @pytest.mark.parametrize("name", sorted(
-    path.stem for path in (Path(__file__).parent.parent / "notebooks").glob("[0-9][0-9]_*.md")))
+    path.stem for path in (Path(__file__).parent.parent / "notebooks").glob("*.md")))
 def test_arrays_behind_the_figures_of_the_book(real, name):
     assert name in names()
     old = json.loads(reference.arrays_file(name).read_text())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlcpc import bounds
+from mlcpc import bounds, exact
 
 INF = math.inf
 
@@ -189,33 +189,64 @@ def test_half_precision_only_loses_the_rounding_of_the_scores(dtype, bound_on_er
     assert abs(value - bound(positive, negative, 0.1)) < bound_on_error
 
 
-@pytest.mark.parametrize("bound", [bounds.cpc, bounds.ml_cpc])
-@pytest.mark.parametrize("alpha", [0.1, 1.0, 4.0])
-def test_masked_negatives(bound, alpha):
-    positive, negative = scores(3, 4)
-    negative[0] = -INF  # every negative of an anchor
-    negative[1, 2] = -INF
-    positive.requires_grad_(), negative.requires_grad_()
-    value = bound(positive, negative, alpha)
+RIVALS = {
+    "donsker_varadhan": {}, "nwj": {}, "jensen_shannon": {}, "nwj_by_jensen_shannon": {},
+    "smile": {"clip": 1.0}, "tuba": {"log_baseline": torch.full((3,), 0.3, dtype=torch.float64)},
+    "interpolated": {"log_baseline": torch.full((3,), 0.3, dtype=torch.float64), "weight": 0.4},
+    "cpc": {"alpha": 0.7}, "ml_cpc": {"alpha": 0.7},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_negatives_that_are_left_out_are_as_if_they_had_not_been_there(name):
+    bound, options = getattr(bounds, name), RIVALS[name]
+    positive, negative = scores(3, 5)
+    padded = torch.cat([negative, torch.full((3, 2), -INF, dtype=torch.float64)], dim=1)
+    padded[1] = padded[1].flip(0)
+    padded.requires_grad_(), positive.requires_grad_()
+    value = bound(positive, padded, **options)
+    assert abs(value - bound(positive, negative, **options)) < 1e-10
     value.backward()
-    assert value.isfinite()
-    assert positive.grad.isfinite().all() and negative.grad.isfinite().all()
-    assert (negative.grad[0] == 0).all() and negative.grad[1, 2] == 0
-    assert (
-        abs(
-            value.item()
-            - {bounds.cpc: naive_cpc, bounds.ml_cpc: naive_ml_cpc}[bound](
-                positive.detach(), negative.detach(), alpha
-            )
-        )
-        < 1e-10
-    )
+    assert positive.grad.isfinite().all() and padded.grad.isfinite().all()
+    assert (padded.grad[padded.detach() == -INF] == 0).all()
+
+
+@pytest.mark.parametrize("bound", [bounds.cpc, bounds.ml_cpc])
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 2.0])
+def test_each_row_counts_what_is_left_of_it(bound, alpha):
+    positive, negative = scores(3, 4)
+    negative[0, 1:] = -INF  # one negative left: m = 2
+    negative[1, 2] = -INF
+    rows = [bounds.cpc(positive[i : i + 1], row[row > -INF][None], alpha)
+            for i, row in enumerate(negative)]  # fmt: skip
+    expected = sum(rows) / 3
+    if bound is bounds.ml_cpc:  # log of the mean of Z_i / m_i
+        normalisers = torch.stack([(positive[i] - row).exp() for i, row in enumerate(rows)])
+        expected = positive.mean() - normalisers.mean().log()
+    assert abs(bound(positive, negative, alpha) - expected) < 1e-10
+    if bound is bounds.ml_cpc:
+        assert bound(positive, negative, alpha) <= bounds.cpc(positive, negative, alpha) + 1e-12
+
+
+@pytest.mark.parametrize("bound", [bounds.cpc, bounds.ml_cpc])
+def test_masked_scores_without_information_give_zero(bound):
+    masked = torch.zeros(4, 4).masked_fill(torch.arange(4) > 0, -INF)
+    assert abs(bound(torch.zeros(4), masked)) < 1e-6
+
+
+@pytest.mark.parametrize("bound", [bounds.cpc, bounds.ml_cpc])
+def test_a_row_with_nothing_left_and_a_weight_above_what_is_left_are_named(bound):
+    positive, negative = scores(3, 4)
+    negative[0, 2:] = -INF
+    with pytest.raises(ValueError, match="alpha is 3.5; valid: 0 < alpha <= m = 3"):
+        bound(positive, negative, 3.5)
+    negative[2] = -INF
+    with pytest.raises(ValueError, match="negative is −inf throughout row 2; valid"):
+        bound(positive, negative)
 
 
 @pytest.mark.parametrize("bound", [bounds.cpc, bounds.ml_cpc])
 def test_a_critic_of_zero_on_positives_gives_minus_infinity(bound):
-    nothing = torch.full((2,), -INF), torch.full((2, 3), -INF)
-    assert bound(*nothing) == -INF
     assert bound(torch.tensor([0.0, -INF]), torch.zeros(2, 3)) == -INF
 
 
@@ -234,6 +265,75 @@ def test_alpha_min_and_ceiling():
         beta = (m - alpha) / (m - 1)
         assert abs(alpha * n - beta) < 1e-12  # a positive of n weighs as much as a negative
         assert abs(bounds.ceiling(m, alpha) - math.log(n * (m - 1) + 1)) < 1e-12
+
+
+def test_alpha_batch_makes_the_board_an_average_of_sub_boards():
+    printed = {2: 0.7358, 3: 0.5518, 4: 0.4905, 8: 0.2943, 32: 0.0866, 128: 0.02264}
+    for n, value in printed.items():
+        assert abs(bounds.alpha_batch(n) - value) < 1e-4 * value + 5e-5
+    for n in range(2, 300):
+        a, alpha = (n - 1) // 2, bounds.alpha_batch(n)
+        b = n - 1 - a
+        beta, tau = (n - alpha) / (n - 1), 2 / math.e
+        c = tau * b / (b + 1 - tau)
+        total = (a + 1) * (b + c)
+        # Mean weight of a cell over all sub-boards, on and off the diagonal.
+        assert abs(alpha * total / n**2 - c / n) < 1e-12 * c / n
+        off = (b + c * a + a * b) / (n * (n - 1))
+        assert abs(beta * total / n**2 - off) < 1e-12 * off
+        assert abs(bounds.ceiling(n, alpha) - math.log((a + 1) * (b + 1) * math.e / 2)) < 1e-12
+        assert alpha < min(8 / math.e / n, 8 / math.e * bounds.alpha_min(n, n))
+    assert abs(bounds.ceiling(128, bounds.alpha_batch(128)) - 8.64) < 0.005
+
+
+def test_alpha_safe_of_each_design():
+    two_over_e = 2 / math.e
+    for n, m in [(1, 2), (1, 9), (2, 2), (3, 5), (128, 128)]:
+        smallest = bounds.alpha_min(n, m)
+        assert bounds.alpha_safe("independent", n, m) == two_over_e * smallest
+        assert bounds.alpha_safe("shared", n, m) == (smallest if n > 1 else two_over_e)
+        for design in ("independent", "shared"):
+            assert bounds.alpha_safe(design, n, m, normaliser="row") == two_over_e
+        if n == m:
+            assert bounds.alpha_safe("in_batch", n, n) == bounds.alpha_batch(n)
+            assert bounds.alpha_safe("in_batch", n, n, "row") == two_over_e
+
+
+@pytest.mark.parametrize("n, m, design, normaliser", [
+    (1, 2, "shared", "row"),
+    (1, 4, "independent", "row"),
+    (2, 2, "independent", "batch"),
+    (2, 3, "shared", "batch"),
+    (3, 2, "independent", "batch"),
+    (2, 2, "in_batch", "batch"),
+    (3, 3, "in_batch", "batch"),
+    (3, 3, "in_batch", "row"),
+])  # fmt: skip
+def test_no_search_breaks_a_safe_weight(n, m, design, normaliser):
+    bound = bounds.cpc if normaliser == "row" else bounds.ml_cpc
+    alpha = bounds.alpha_safe(design, n, m, normaliser)
+    found = exact.search(bound, n, m, alpha, design, restarts=8, steps=60)
+    assert found.gap < 1e-9
+    letters = exact.Joint(torch.eye(2, dtype=torch.float64) / 2)
+    match = 30 * torch.eye(2, dtype=torch.float64)
+    near = exact.search(bound, n, m, alpha, design, restarts=4, steps=20, start=(letters, match))
+    assert near.gap < 1e-9
+
+
+def test_weights_a_little_below_the_proved_ones_are_broken():
+    copy2, copy3 = (exact.Joint(torch.eye(K, dtype=torch.float64) / K) for K in (2, 3))
+    for letters, n, alpha, excess in [(copy2, 2, 0.45, 0.05), (copy3, 3, 0.30, 0.02)]:
+        match = -60.0 * (1 - torch.eye(n, dtype=torch.float64))
+        J = exact.expected(bounds.ml_cpc, letters, match, n, n, alpha, "in_batch")
+        assert J - letters.mi > excess and alpha < bounds.alpha_safe("in_batch", n, n)
+    # CPC with two candidates, at 0.72 in place of 2/e: letters that avoid their own copy.
+    other = 1 - torch.eye(50, dtype=torch.float64)
+    L = exact.expected(bounds.cpc, exact.Joint(other / 2450), other.log(), 1, 2, 0.72, "shared")
+    assert 2e-4 < L - math.log(50 / 49) < 3e-4
+    L = exact.expected(
+        bounds.cpc, exact.Joint(other / 2450), other.log(), 1, 2, bounds.TWO_OVER_E, "shared"
+    )
+    assert L < math.log(50 / 49)
 
 
 def test_skew_bias_at_its_ends():
@@ -274,17 +374,21 @@ def test_bad_alpha_is_named(bound, alpha):
         bound(torch.zeros(2, 3), torch.zeros(2, 3, 3), alpha)
 
 
-def test_bad_sizes_are_named():
-    with pytest.raises(ValueError, match="^n is 0; valid: an integer of at least 1"):
-        bounds.alpha_min(0, 2)
-    with pytest.raises(ValueError, match="^m is 1; valid: an integer of at least 2"):
-        bounds.alpha_min(1, 1)
-    with pytest.raises(ValueError, match="^m is 1; valid"):
-        bounds.ceiling(1)
-    with pytest.raises(ValueError, match="^alpha is 3; valid: 0 < alpha <= m = 2"):
-        bounds.ceiling(2, 3)
-    for shape in [(3,), (2, 3), (1, 1)]:
-        with pytest.raises(ValueError, match="^scores has shape"):
-            bounds.split(torch.zeros(shape))
-    with pytest.raises(ValueError, match="^log_ratio contains nan"):
-        bounds.skew_bias(torch.tensor([math.nan]), 2)
+@pytest.mark.parametrize("call, message", [
+    (lambda: bounds.alpha_min(0, 2), "n is 0; valid: an integer of at least 1"),
+    (lambda: bounds.alpha_min(1, 1), "m is 1; valid: an integer of at least 2"),
+    (lambda: bounds.ceiling(1), "m is 1; valid"),
+    (lambda: bounds.ceiling(2, 3), "alpha is 3; valid: 0 < alpha <= m = 2"),
+    (lambda: bounds.alpha_batch(1), "n is 1; valid: an integer of at least 2"),
+    (lambda: bounds.alpha_safe("fresh", 2, 2), "negatives is 'fresh'; valid: independent, shared"),
+    (lambda: bounds.alpha_safe("shared", 2, 2, "all"), "normaliser is 'all'; valid: 'batch'"),
+    (lambda: bounds.alpha_safe("in_batch", 2, 3), "m is 3; valid with negatives .*: m = n = 2"),
+    (lambda: bounds.alpha_safe("shared", 0, 2), "n is 0; valid"),
+    (lambda: bounds.split(torch.zeros(3)), "scores has shape"),
+    (lambda: bounds.split(torch.zeros(2, 3)), "scores has shape"),
+    (lambda: bounds.split(torch.zeros(1, 1)), "scores has shape"),
+    (lambda: bounds.skew_bias(torch.tensor([math.nan]), 2), "log_ratio contains nan"),
+])  # fmt: skip
+def test_bad_sizes_are_named(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

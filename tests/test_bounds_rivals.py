@@ -56,16 +56,13 @@ def naive(name, f, negatives, log_a):
     return total
 
 
-@pytest.mark.parametrize(
-    "name, value_of",
-    [
-        ("jensen_shannon", lambda p, n, a: bounds.jensen_shannon(p, n)),
-        ("nwj_by_jensen_shannon", lambda p, n, a: bounds.nwj_by_jensen_shannon(p, n)),
-        ("smile", lambda p, n, a: bounds.smile(p, n, 1.5)),
-        ("tuba", bounds.tuba),
-        ("interpolated", lambda p, n, a: bounds.interpolated(p, n, a, 0.3)),
-    ],
-)
+@pytest.mark.parametrize("name, value_of", [
+    ("jensen_shannon", lambda p, n, a: bounds.jensen_shannon(p, n)),
+    ("nwj_by_jensen_shannon", lambda p, n, a: bounds.nwj_by_jensen_shannon(p, n)),
+    ("smile", lambda p, n, a: bounds.smile(p, n, 1.5)),
+    ("tuba", bounds.tuba),
+    ("interpolated", lambda p, n, a: bounds.interpolated(p, n, a, 0.3)),
+])  # fmt: skip
 @given(size=sizes, seed=seeds)
 @settings(deadline=None, max_examples=40)
 def test_equals_the_formula_written_as_loops(name, value_of, size, seed):
@@ -215,20 +212,17 @@ def test_jensen_shannon_at_the_log_ratio():
     assert abs(value - (2 * js - 2 * math.log(2))) < 1e-10
 
 
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda p, n: bounds.mine(p, n, decay=1.0), "decay is 1.0; valid: 0 <= decay < 1"),
-        (lambda p, n: bounds.mine(p, n, decay=-0.1), "decay is -0.1"),
-        (lambda p, n: bounds.smile(p, n, 0.0), "clip is 0.0; valid: clip > 0"),
-        (lambda p, n: bounds.smile(p, n, math.nan), "clip is nan"),
-        (lambda p, n: bounds.tuba(p, n, torch.zeros(2)), r"log_baseline has shape \(2,\)"),
-        (lambda p, n: bounds.tuba(p, n, torch.full((3,), math.nan)), "log_baseline contains nan"),
-        (lambda p, n: bounds.interpolated(p, n, p, 1.5), "weight is 1.5; valid: 0 <= weight <= 1"),
-        (lambda p, n: bounds.interpolated(p, n[:, :1], p), "negative has 1 negatives an anchor"),
-        (lambda p, n: bounds.jensen_shannon(p, n[:2]), "one row|with n = 3"),
-    ],
-)
+@pytest.mark.parametrize("call, message", [
+    (lambda p, n: bounds.mine(p, n, decay=1.0), "decay is 1.0; valid: 0 <= decay < 1"),
+    (lambda p, n: bounds.mine(p, n, decay=-0.1), "decay is -0.1"),
+    (lambda p, n: bounds.smile(p, n, 0.0), "clip is 0.0; valid: clip > 0"),
+    (lambda p, n: bounds.smile(p, n, math.nan), "clip is nan"),
+    (lambda p, n: bounds.tuba(p, n, torch.zeros(2)), r"log_baseline has shape \(2,\)"),
+    (lambda p, n: bounds.tuba(p, n, torch.full((3,), math.nan)), "log_baseline contains nan"),
+    (lambda p, n: bounds.interpolated(p, n, p, 1.5), "weight is 1.5; valid: 0 <= weight <= 1"),
+    (lambda p, n: bounds.interpolated(p, n[:, :1], p), "negative has 1 negatives an anchor"),
+    (lambda p, n: bounds.jensen_shannon(p, n[:2]), "one row|with n = 3"),
+])  # fmt: skip
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(*scores(3, 4))

@@ -1,16 +1,16 @@
 """The tests of self-consistency: counted information, samples, what training and records hold."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
-from mlcpc import consistency, estimation, images, problems, runs
-from mlcpc.consistency import ConsistencyConfig, TopRows
-
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "self_consistency.py"
+from mlcpc import datasets, problems, records
+from mlcpc.estimators import SAMPLE_SEED
+from mlcpc.experiments import base, consistency
+from mlcpc.experiments.consistency import ConsistencyConfig
+from mlcpc.problems import ROW_TESTS, TopRows
 
 
 def generator(seed=0):
@@ -49,7 +49,7 @@ class Listed:
         return torch.stack([every.repeat_interleave(high), every.repeat(high)])
 
 
-@pytest.mark.parametrize("test", consistency.TESTS[:3])
+@pytest.mark.parametrize("test", ROW_TESTS)
 @pytest.mark.parametrize("rows", [0, 1, 2, 4, 6])
 def test_counted_information_is_that_of_all_pairs(test, rows, monkeypatch):
     """Every image, or every pair of images, once: the law itself, not a sample of it."""
@@ -88,7 +88,7 @@ def test_repeats_are_counted():
 
 def test_samples_are_images_with_their_own_rows():
     shown = torch.arange(5.0)[:, None, None] * 100 + torch.arange(18.0).view(6, 3)
-    for test in consistency.TESTS[:3]:
+    for test in ROW_TESTS:
         x, y = TopRows(shown, 5, test).sample(40, generator(1))
         assert torch.equal(y[:, :15], x[:, :15])
         if test == "processing":
@@ -99,48 +99,34 @@ def test_samples_are_images_with_their_own_rows():
     assert len(x[:, 0].unique()) == 5
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ((few()[0], 1), r"images has shape \(6, 3\); valid: \(N, H, W\)"),
-        ((few(), 7), "rows is 7; valid: 0 to 6 for baseline"),
-        ((few(), -1), "rows is -1"),
-        ((few(), 3, "processing"), "rows is 3; valid: 4 to 6 for processing"),
-        ((few(), 1, "classes"), "test is 'classes'; valid: baseline, processing, additivity"),
-    ],
-)
+@pytest.mark.parametrize("arguments, message", [
+    ((few()[0], 1), r"images has shape \(6, 3\); valid: \(N, H, W\)"),
+    ((few(), 7), "rows is 7; valid: 0 to 6 for baseline"),
+    ((few(), -1), "rows is -1"),
+    ((few(), 3, "processing"), "rows is 3; valid: 4 to 6 for processing"),
+    ((few(), 1, "classes"), "test is 'classes'; valid: baseline, processing, additivity"),
+])  # fmt: skip
 def test_bad_problems_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TopRows(*arguments)
 
 
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"data": "mnist"}, "data is 'mnist'; valid: fashion-mnist"),
-        ({"rows": ()}, "rows is empty"),
-        ({"seeds": (1, 1)}, r"seeds is \(1, 1\); valid: no value twice"),
-        ({"rows": (0, 7)}, "ratio_rows has 4; valid: those of rows"),
-        ({"steps": 0}, "steps is 0"),
-        ({"batch": 2}, "batch is 2"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"width": 0}, "width is 0"),
-        ({"estimators": ("cpcc",)}, "estimator is 'cpcc'"),
-        ({"estimators": ("cpc:129",)}, "alpha is 129"),
-    ],
-)
+@pytest.mark.parametrize("settings, message", [
+    ({"dataset": "mnist"}, "dataset is 'mnist'; valid: fashion-mnist"),
+    ({"rows": (0, 7)}, "ratio_rows is 4; valid: those of rows"),
+    ({"estimators": ("cpcc",)}, "estimator is 'cpcc'"),
+    ({"estimators": ("cpc:129",)}, "alpha is 129"),
+])  # fmt: skip
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ConsistencyConfig(**settings)
 
 
 @pytest.fixture
-def data(monkeypatch):
+def data():
     """Forty small grey images in two classes, in place of every data set."""
     shown = torch.randint(0, 256, (40, 1, 6, 4), generator=generator(3), dtype=torch.uint8)
-    made = images.ImageSet(shown, torch.arange(40) % 2, ("a", "b"), "tiny", "a test")
-    monkeypatch.setattr(images, "load", lambda name: made)
-    return made
+    return datasets.ImageSet(shown, torch.arange(40) % 2, ("a", "b"), "tiny", "a test")
 
 
 TINY = {
@@ -159,7 +145,7 @@ def test_problems_are_standardised(data):
     assert abs(made.images.mean()) < 1e-5 and abs(made.images.std(correction=0) - 1) < 1e-4
     pairs = consistency.problem({"test": "classes"}, data)
     assert isinstance(pairs, problems.SameClassImages) and abs(pairs.mi - math.log(2)) < 1e-12
-    colour = images.ImageSet(data.images.repeat(1, 3, 1, 1), data.labels, data.classes, "c", "t")
+    colour = datasets.ImageSet(data.images.repeat(1, 3, 1, 1), data.labels, data.classes, "c", "t")
     with pytest.raises(ValueError, match="c has 3 channels; valid: 1"):
         consistency.problem({"test": "baseline", "rows": 4}, colour)
 
@@ -169,19 +155,19 @@ def test_training_learns_what_is_there(data):
     config = ConsistencyConfig(**TINY, steps=150, tested=20)
     whole = consistency.problem({"test": "baseline", "rows": 4}, data)
     assert abs(whole.mi - math.log(40)) < 1e-9
-    values = consistency.train(whole, config.estimators, config)
+    values = consistency.train(whole, config.estimators, config, base.Job())
     assert values.shape == (2, 2) and values.dtype == torch.float64
     assert ((2.3 < values[:, 0]) & (values[:, 0] < math.log(16))).all()
     nothing = consistency.problem({"test": "baseline", "rows": 0}, data)
-    values = consistency.train(nothing, config.estimators, config)
+    values = consistency.train(nothing, config.estimators, config, base.Job())
     assert nothing.mi == 0 and (values[:, 0].abs() < 0.05).all()
 
 
 def test_replicates_share_samples_and_do_not_touch_each_other(data):
     config = ConsistencyConfig(**TINY, steps=20, tested=5)
     pairs = consistency.problem({"test": "classes"}, data)
-    both = consistency.train(pairs, ("cpc:1", "nwj"), config)
-    alone = consistency.train(pairs, ("nwj",), config)
+    both = consistency.train(pairs, ("cpc:1", "nwj"), config, base.Job())
+    alone = consistency.train(pairs, ("nwj",), config, base.Job())
     assert torch.allclose(both[:, 1:], alone, atol=1e-4)
     assert both[0, 1] != both[1, 1]
 
@@ -196,121 +182,56 @@ def test_every_seed_draws_samples_of_its_own(data):
 
     shown = consistency.problem({"test": "baseline", "rows": 4}, data).images
     config = ConsistencyConfig(**TINY, steps=1, tested=1)
-    consistency.train(Spied(shown, 4), ("cpc:1",), config)
-    assert asked == {estimation.SAMPLE_SEED, estimation.SAMPLE_SEED + 1}
+    consistency.train(Spied(shown, 4), ("cpc:1",), config, base.Job())
+    assert asked == {SAMPLE_SEED, SAMPLE_SEED + 1}
 
 
 def test_a_replicate_that_diverges_leaves_the_others_alone(data):
     config = ConsistencyConfig(**{**TINY, "seeds": (0,)}, steps=60, tested=5, learning_rate=30.0)
     pairs = consistency.problem({"test": "baseline", "rows": 4}, data)
-    values = consistency.train(pairs, ("nwj", "cpc:1"), config)[0]
+    values = consistency.train(pairs, ("nwj", "cpc:1"), config, base.Job())[0]
     assert values[0].isnan() and values[1].isfinite()
 
 
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("self_consistency", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_record_holds_values_truths_and_ratios(data, script, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    options = [f"--{name}={value!r}" for name, value in TINY.items()] + ["--steps=5", "--tested=3"]
-    assert script.main(options) == 0
-    found = runs.read("self-consistency")
-    assert "tiny: 40 images" in capsys.readouterr().out
-    assert found.provenance["data"] == {"tiny": data.sha256}
+def test_record_holds_values_truths_and_ratios(data, results):
+    config = ConsistencyConfig(dataset="digits", **TINY, steps=5, tested=3)
+    found = base.perform(consistency.EXPERIMENT, config, base.Job("cpu", data, data))
+    assert found.provenance["data"] == {"tiny train": data.sha256, "tiny test": data.sha256}
     assert found.profile == "quick" and found.seeds == [0, 1]
     assert found.arrays["repeats"] == {"t=0": [[40, 1]], "t=4": [[1, 40]]}
     assert found.arrays["truths"]["additivity t=4 truth"] == pytest.approx(2 * math.log(40))
     assert found.arrays["truths"]["classes truth"] == pytest.approx(math.log(2))
+    titles = ("baseline t=0", "baseline t=4", "processing t=4", "additivity t=4",
+              "ratio processing t=4", "ratio additivity t=4")  # fmt: skip
     assert set(found.metrics) == {
-        f"{title} {name}"
-        for title in (
-            "baseline t=0",
-            "baseline t=4",
-            "processing t=4",
-            "additivity t=4",
-            "ratio processing t=4",
-            "ratio additivity t=4",
-        )
-        for name in ("cpc:1", "smile:5")
+        f"{title} {name}" for title in titles for name in ("cpc:1", "smile:5")
     } | {"classes cpc:1", "classes nwj"}
     for test in ("processing", "additivity"):
-        of = [found.metrics[f"{kind}{test} t=4 smile:5"]["values"] for kind in ("ratio ", "")]
-        base = found.metrics["baseline t=4 smile:5"]["values"]
-        for ratio, value, below in zip(*of, base, strict=True):
-            assert ratio == pytest.approx(value / below)
-    assert found.command.startswith("python benchmarks/self_consistency.py --rows '(0, 4)'")
-    assert not list(tmp_path.glob(".*"))
+        ratios, values, below = (
+            found.metrics[name].values
+            for name in (f"ratio {test} t=4 smile:5", f"{test} t=4 smile:5", "baseline t=4 smile:5")
+        )
+        assert ratios == pytest.approx([a / b for a, b in zip(values, below, strict=True)])
 
 
-@pytest.mark.parametrize(
-    "settings, profile",
-    [
-        ({}, "full"),
-        ({"steps": 4000, "seeds": (0, 1), "rows": (28,), "ratio_rows": (28,)}, "full"),
-        ({"steps": 999}, "quick"),
-        ({"tested": 20}, "quick"),
-        ({"width": 64}, "quick"),
-        ({"seeds": (0,)}, "quick"),
-        ({"data": "fashion-mnist-subset"}, "quick"),
-    ],
-)
-def test_a_run_shorter_than_that_of_the_book_is_quick(settings, profile):
-    assert consistency.profile_of(ConsistencyConfig(**settings)) == profile
+@pytest.mark.parametrize("settings, full", [
+    ({}, True), ({"steps": 4000, "seeds": (0, 1), "rows": (28,), "ratio_rows": (28,)}, True),
+    ({"steps": 999}, False), ({"tested": 20}, False), ({"width": 64}, False),
+    ({"seeds": (0,)}, False),
+    ({"dataset": "fashion-mnist-subset"}, False),
+])  # fmt: skip
+def test_a_run_shorter_than_that_of_the_book_is_quick(settings, full):
+    assert consistency.EXPERIMENT.full(ConsistencyConfig(**settings)) is full
 
 
 @pytest.mark.parametrize("name", ["self-consistency", "self-consistency-longer"])
-def test_records_of_the_book_fit_the_code_and_their_own_truths(name):
-    found = runs.read(name, SCRIPT.parent.parent / "results")
-    assert runs.stale(found) == []
-    config = ConsistencyConfig(**found.config)
-    assert found.profile == consistency.profile_of(config) == "full"
+def test_records_of_the_book_fit_their_own_truths(name):
+    found = records.read(name, ROOT / "results")
+    config = ConsistencyConfig.from_dict(found.config)
+    assert found.profile == "full" and consistency.EXPERIMENT.full(config)
     for t in config.rows:
         times, kinds = torch.tensor(found.arrays["repeats"][f"t={t}"]).double().T
         share = times / 60_000
         assert (kinds * share).sum() == pytest.approx(1)
         entropy = -(kinds * share * share.log()).sum().item()
         assert entropy == pytest.approx(found.arrays["truths"][f"baseline t={t} truth"], abs=1e-9)
-
-
-def test_killed_run_goes_on(data, script, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    config = ConsistencyConfig(**TINY, steps=3, tested=2)
-    script.write(config, "whole")
-    train, left = consistency.train, [3]
-
-    def killed(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return train(*arguments)
-
-    monkeypatch.setattr(consistency, "train", killed)
-    with pytest.raises(KeyboardInterrupt):
-        script.write(config, "parts")
-    left[0] = 2  # five cells in all
-    script.write(config, "parts")
-    assert left[0] == 0
-    assert runs.read("parts").metrics == runs.read("whole").metrics
-
-
-def test_diverged_replicates_are_named(data):
-    config = ConsistencyConfig(**{**TINY, "class_estimators": ()})
-    results = [
-        {"values": [[1.0, None], [2.0, 3.0]], "truth": 1.0, "seconds": 1.0}
-        for _ in consistency.cells(config)
-    ]
-    found = consistency.record(config, results, "some", "command", {}, data)
-    assert found.metrics["baseline t=4 cpc:1"]["values"] == [1.0, 2.0]
-    assert found.metrics["baseline t=4 smile:5"]["values"] == [3.0]
-    assert found.metrics["ratio additivity t=4 smile:5"]["values"] == [1.0]
-    assert "additivity t=4 smile:5 diverged with seed 0" in found.arrays["diverged"]
-
-
-def test_bad_options_end_with_a_message(script, capsys):
-    assert script.main(["--data=mnist"]) == 2
-    assert "error: data is 'mnist'" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Stacks of critics: each member equals a plain network, whatever stands beside it."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -94,6 +95,23 @@ def test_bilinear_and_inner_equal_their_formulas():
     assert torch.allclose(inner(x, y), x @ y.mT / 3**0.5, rtol=0, atol=1e-12)
 
 
+def test_three_numbers_make_the_best_critic_of_the_gaussian():
+    """log dP/dM of M = aP + (1 − a)Q, which ML-CPC looks for, up to a constant."""
+    problem, a = problems.CorrelatedGaussian(1.5, 3), 0.01
+    critic = critics.build(CriticConfig("saturated"), 3, 3)
+    assert sum(each.numel() for each in critic.parameters()) == 3
+    v = 1 - problem.rho**2
+    with torch.no_grad():
+        critic.product += problem.rho / v
+        critic.length += problem.rho**2 / v
+        critic.top += math.log((1 - a) / a) - problem.mi - critic.top
+    x, y = pairs(1)
+    ratio = problem.log_ratio(x[0][:, None], y[0])
+    best = ratio - torch.log1p(a * torch.expm1(ratio))
+    apart = critic(x, y)[0] - best
+    assert torch.allclose(apart, apart[0, 0].expand_as(apart), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", critics.KINDS)
 def test_copies_of_a_seed_start_equal_and_seeds_differ(kind):
     critic = critics.build(CriticConfig(kind, **SMALL), 3, 3, seeds=(0, 1), copies=2)
@@ -103,7 +121,7 @@ def test_copies_of_a_seed_start_equal_and_seeds_differ(kind):
     x, y = pairs(1)
     scores = critic(x.expand(4, -1, -1), y.expand(4, -1, -1))
     assert torch.equal(scores[0], scores[1]) and torch.equal(scores[2], scores[3])
-    if kind != "inner":
+    if kind not in ("inner", "saturated"):
         assert not torch.allclose(scores[0], scores[2])
 
 
@@ -121,7 +139,7 @@ def test_a_stack_of_seeds_is_its_seeds_one_by_one(kind):
 def test_members_do_not_touch_each_other(kind):
     critic = critics.build(CriticConfig(kind, **SMALL), 3, 3, copies=3)
     x, y = pairs(3)
-    critic(x, y)[1].square().sum().backward()
+    (critic(x, y)[1] - 1).square().sum().backward()
     for parameter in critic.parameters():
         stack = parameter.grad.unflatten(0, (-1, 3))  # the separable critic stacks x- and y-nets
         assert (stack[:, [0, 2]] == 0).all() and (stack[:, 1] != 0).any()
@@ -151,17 +169,6 @@ def test_tiles_of_the_joint_critic_change_nothing(monkeypatch, pairs_of_a_tile):
     found = torch.autograd.grad((scores * weigh).sum(), inputs)
     for one, two in zip(found, expected, strict=True):
         assert torch.allclose(one, two, rtol=0, atol=1e-12)
-
-
-def test_candidates_are_entries_of_the_matrix(monkeypatch):
-    critic = critics.build(CriticConfig("joint", **SMALL), 3, 2, seeds=(0, 1))
-    x, y = pairs(2, 6, 4, 3, 2)
-    places = torch.randint(4, (6, 3), generator=torch.Generator().manual_seed(0))
-    expected = critic(x, y).gather(2, places.expand(2, -1, -1))
-    assert torch.allclose(critic.candidates(x, y, places), expected, rtol=0, atol=1e-12)
-    monkeypatch.setattr(critics, "_CUDA_PAIRS", 13)
-    with torch.no_grad():
-        assert torch.allclose(critic.candidates(x, y, places), expected, rtol=0, atol=1e-12)
 
 
 def _scores_of_layers(critic, r, x, y):
@@ -210,56 +217,14 @@ def test_weights_survive_saving():
     assert torch.equal(one(x, y), two(x, y))
 
 
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: CriticConfig("concat"), "kind is 'concat'; valid: separable, joint"),
-        (lambda: CriticConfig(width=0), "width is 0; valid: an integer of at least 1"),
-        (lambda: CriticConfig(depth=1.5), "depth is 1.5"),
-        (lambda: critics.build(CriticConfig(), 0, 3), "dim_x is 0; valid: at least 1"),
-        (lambda: critics.build(CriticConfig(), 3, 3, seeds=()), "seeds is empty"),
-        (lambda: critics.build(CriticConfig("inner"), 3, 4), "dim_y is 4 .* valid: dim_x = 3"),
-    ],
-)
+@pytest.mark.parametrize("call, message", [
+    (lambda: CriticConfig("concat"), "kind is 'concat'; valid: separable, joint"),
+    (lambda: CriticConfig(width=0), "width is 0; valid: an integer of at least 1"),
+    (lambda: CriticConfig(depth=1.5), "depth is 1.5"),
+    (lambda: critics.build(CriticConfig(), 0, 3), "dim_x is 0; valid: at least 1"),
+    (lambda: critics.build(CriticConfig(), 3, 3, seeds=()), "seeds is empty"),
+    (lambda: critics.build(CriticConfig("inner"), 3, 4), "dim_y is 4 .* valid: dim_x = 3"),
+])  # fmt: skip
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_normal_ratio_is_that_of_the_fitted_pair():
-    """Against the density ratio of the problem with the same covariance; means are moved away."""
-    generator = torch.Generator().manual_seed(0)
-    pairs = torch.randn(2, 50, 5, generator=generator) @ torch.randn(5, 5, generator=generator) + 3
-    x, y = pairs[..., :2], pairs[..., 2:]
-    stack = critics.NormalRatio(x, y, torch.tensor([0.1, 0.4]))
-    scores = stack(x, y)
-    assert scores.shape == (2, 50, 50)
-    for r, shrinkage in enumerate((0.1, 0.4)):
-        mean, covariance = pairs[r].mean(0), torch.cov(pairs[r].T, correction=0)
-        shrunk = (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().diag()
-        normal = problems.MultivariateGaussian(tuple(map(tuple, shrunk.tolist())), 2)
-        expected = normal.log_ratio(x[r][:, None] - mean[:2], y[r] - mean[2:])
-        assert torch.allclose(scores[r], expected, rtol=0, atol=1e-6)
-
-
-def test_normal_ratio_survives_constant_and_doubled_columns_and_is_zero_at_full_shrinkage():
-    x = torch.randn(3, 40, 3, generator=torch.Generator().manual_seed(0))
-    x[..., 1], x[..., 2] = 0.5, x[..., 0]
-    stack = critics.NormalRatio(x, x, torch.tensor([0.003, 0.1, 1.0]))
-    scores = stack(x, x)
-    assert scores.isfinite().all()
-    assert scores[2].abs().max() < 1e-9 < scores[1].abs().max()
-
-
-def test_a_sum_adds_its_scores_and_trains_only_one():
-    x, y = torch.randn(2, 6, 3), torch.randn(2, 6, 3)
-    fixed = critics.NormalRatio(x, y, torch.full((2,), 0.3))
-    trained = critics.build(CriticConfig("joint", width=8, depth=2), 3, 3, seeds=(0, 1))
-    both = critics.Sum(fixed, trained)
-    scores = both(x, y)
-    assert torch.allclose(scores, fixed(x, y) + trained(x, y), atol=1e-6)
-    assert len(list(both.parameters())) == len(list(trained.parameters()))
-    places = torch.randint(6, (6, 4))
-    assert torch.allclose(
-        both.candidates(x, y, places), scores.gather(2, places.expand(2, -1, -1)), atol=1e-5
-    )

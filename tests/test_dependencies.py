@@ -1,66 +1,94 @@
-"""Which module of mlcpc may import which: the table of the design, and torch and numpy alone."""
+"""The direction of imports: book → experiments → learning → machinery → equations, never back."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import dependencies
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-# Module -> modules of ours that it may import. `shapes` only holds annotations: all may use it.
-ALLOWED = {
-    "bounds": set(),
-    "exact": {"bounds"},
-    "allpairs": {"bounds"},
-    "critics": set(),
-    "problems": set(),
-    "ledger": set(),
-    "figures": set(),
-    "runs": {"sources"},
-    "sources": set(),
-    "estimation": {"checks", "critics", "problems", "bounds", "runs"},
-    "consistency": {"critics", "estimation", "images", "runs", "bounds", "problems"},
-    "images": set(),
-    "networks": set(),
-    "memory": set(),
-    "probes": {"images", "networks"},
-    "shapes": set(),
-    "checks": set(),
-}
-ALLOWED["pretraining"] = {"allpairs", "checks", "images", "memory", "networks", "probes", "runs"}
-ALLOWED["distillation"] = {"bounds", "checks", "images", "memory", "networks", "runs"}
-ALLOWED["__init__"] = ALLOWED["__main__"] = set(ALLOWED)
+# Each group may import from itself and from those before it.
+GROUPS = {
+    "equations": {
+        "shapes", "bounds", "exact", "problems", "critics", "estimators", "losses", "allpairs",
+        "candidates", "ranks", "tiles", "sameclass",
+    },
+    "machinery": {"config", "files", "records", "statistics", "training", "stacks"},
+    "learning": {
+        "datasets", "images", "networks", "memory", "encoders", "probes", "distillation",
+        "half_encoders", "embeddings", "flows",
+    },
+    "estimation": {
+        "samples", "canonical", "valuation", "crossfit", "estimation", "questions",
+        "estimate_command", "integrations",
+    },
+    "experiments": {"experiments"},
+    "book": {"book"},
+    "command": {"__main__"},
+}  # fmt: skip
+ORDER = list(GROUPS)
 
 
-def ours(path: Path) -> set[str]:
-    names = {name.removeprefix("mlcpc.") for name in dependencies.module_imports(path)}
-    return names - {"mlcpc", "shapes"}
+def room(name: str) -> str:
+    """``experiments`` of ``experiments.base``: packages are one room."""
+    return name.split(".")[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "mlcpc").glob("*.py")), ids=lambda path: path.stem)
-def test_module_imports_what_it_may(path, monkeypatch):
+def group(name: str) -> int:
+    for place, members in enumerate(GROUPS.values()):
+        if room(name) in members:
+            return place
+    raise AssertionError(f"say in GROUPS where mlcpc.{name} belongs")
+
+
+def module_name(path) -> str:
+    parts = path.relative_to(ROOT / "mlcpc").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path) -> set[str]:
+    found = {name.removeprefix("mlcpc.") for name in dependencies.module_imports(path)}
+    return found - {"mlcpc"}
+
+
+MODULES = {module_name(path): path for path in sorted((ROOT / "mlcpc").rglob("*.py"))}
+MODULES.pop("")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_arrow_points_back(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert path.stem in ALLOWED, f"say in ALLOWED what mlcpc.{path.stem} may import"
-    assert ours(path) <= ALLOWED[path.stem]
+    back = [other for other in imports(MODULES[name]) if group(other) > group(name)]
+    assert not back, f"mlcpc.{name} may not import {back}"
 
 
-def test_forbidden_import_is_found(tmp_path, monkeypatch):
+def test_no_modules_import_each_other_in_a_circle(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    left = {name: imports(path) & set(MODULES) - {name} for name, path in MODULES.items()}
+    while ready := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in ready:
+            del left[name]
+    assert not left
+
+
+def test_an_arrow_back_would_be_found(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     bounds = tmp_path / "bounds.py"
-    bounds.write_text("def late():\n    from .exact import Joint\n")
-    assert not ours(bounds) <= ALLOWED["bounds"]
+    bounds.write_text("def late():\n    from .experiments import base\n")
+    assert any(group(other) > group("bounds") for other in imports(bounds))
 
 
-@pytest.mark.parametrize("statement", ["import mlcpc", "import mlcpc.bounds, mlcpc.exact"])
-def test_import_needs_torch_and_numpy_only(statement):
-    others = ["matplotlib", "scipy", "pandas", "IPython", "jaxtyping", "beartype", "papermill"]
+@pytest.mark.parametrize("statement", ["import mlcpc.bounds, mlcpc.exact, mlcpc.losses",
+                                       "from mlcpc import MLCPCLoss"])  # fmt: skip
+def test_the_core_needs_torch_and_numpy_only(statement):
+    others = ["matplotlib", "scipy", "pandas", "IPython", "jaxtyping", "beartype", "papermill",
+              "sklearn", "yaml", "filelock", "accelerate", "kornia"]  # fmt: skip
     code = f"import sys\nfor name in {others}: sys.modules[name] = None\n{statement}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_blocked_import_would_be_found():
-    code = "import sys\nsys.modules['matplotlib'] = None\nimport mlcpc.figures"
+    code = "import sys\nsys.modules['matplotlib'] = None\nimport mlcpc.book.figures"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "matplotlib" in done.stderr

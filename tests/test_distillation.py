@@ -1,16 +1,19 @@
 """Distillation: losses against naive loops, an epoch written out, stop and resume, errors."""
 
-import copy
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlcpc import bounds, distillation, images, networks, runs
+from mlcpc import bounds, datasets, files, images, networks, records, training
 from mlcpc.__main__ import main
-from mlcpc.distillation import OBJECTIVES, PAIRS, DistillConfig, contrast_loss, crd_loss, kd_loss
+from mlcpc.distillation import OBJECTIVES, PAIRS, Contrast, contrast_loss, crd_loss, kd_loss
+from mlcpc.experiments import base, distill
+from mlcpc.experiments.distill import EXPERIMENT, DistillConfig
 
 TINY = {
     "dataset": "digits",
@@ -34,7 +37,7 @@ def double():
 
 @pytest.fixture(scope="module")
 def digits():
-    return images.load("digits").first(12), images.load("digits", "test").first(5)
+    return datasets.load("digits").first(12), datasets.load("digits", "test").first(5)
 
 
 @pytest.fixture
@@ -59,8 +62,19 @@ def scores(n=5, k=7, seed=0):
     return drawn[:, 0], drawn[:, 1:]
 
 
-def weights(trained):
-    return torch.cat([each.flatten() for each in trained.network.state_dict().values()])
+def weights(tensors):
+    return torch.cat([each.flatten() for each in tensors.values()])
+
+
+def taught(config, sets, teacher=None, path=None, seed=0):
+    """A network that is trained, as the cells train theirs."""
+    given = config.of_network(config.student, seed, config.epochs)
+    ask = None if teacher is None else partial(distill._ask, teacher, None)
+    learner = distill.Learner(
+        "student", given, sets[0], config if teacher else None, ask, teacher and teacher.feature_dim
+    )
+    header = {"alpha": config.alpha}
+    return learner, training.fit(learner, path, header)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -154,16 +168,9 @@ def test_contrast_is_ceiling_minus_bound(alpha):
     assert abs(contrast_loss("ml_cpc", positive, negative, alpha) - of_batch) < 1e-10
 
 
-def test_unknown_contrast():
-    with pytest.raises(ValueError, match="objective is 'kd'; valid: crd, cpc, ml_cpc"):
-        contrast_loss("kd", *scores())
-
-
 @pytest.mark.parametrize("objective", ["crd", "cpc", "ml_cpc"])
 def test_gradients_reach_both_projections(objective, digits):
-    config = DistillConfig(**{**TINY, "objective": objective})
-    labels = digits[0].labels
-    contrast = distillation.Contrast(config, 6, 4, labels, generator())
+    contrast = Contrast(objective, 6, 4, digits[0].labels, generator(), count=50, dim=8)
     student = torch.randn(5, 4, requires_grad=True)
     loss, *embedded = contrast(torch.arange(5), student, torch.randn(5, 6), generator(1))
     loss.backward()
@@ -178,21 +185,6 @@ def test_gradients_reach_both_projections(objective, digits):
         expected = torch.nn.functional.normalize((old[:5] + new.detach()) / 2, dim=1)
         assert torch.allclose(bank.vectors[:5], expected, atol=1e-12)
         assert torch.equal(bank.vectors[5:], old[5:])
-
-
-def test_the_scale_of_crd_is_set_once(digits):
-    """log Z of a direction: N times the mean of e^score in the first batch."""
-    config = DistillConfig(**{**TINY, "objective": "crd"})
-    contrast = distillation.Contrast(config, 6, 4, digits[0].labels, generator())
-    student, known = torch.randn(5, 4), torch.randn(5, 6)
-    contrast(torch.arange(5), student, known, generator(1))
-    first = contrast.log_scale.clone()
-    others = contrast.others.draw(torch.arange(5), "sampled", 50, generator(1))
-    positions = torch.cat([torch.arange(5)[:, None], others], 1)
-    scores_ = contrast.teachers.scores(contrast.of_student(student), positions) / 0.07
-    assert abs(first[0] - (scores_.exp().mean() * len(digits[0])).log()) < 1e-10
-    contrast(torch.arange(5), student * 2, known, generator(2))
-    assert torch.equal(contrast.log_scale, first)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -212,32 +204,13 @@ def test_thirteen_pairs_can_be_built():
             assert sizes[0] > sizes[1]
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"pair": "vgg13-vgg9"}, "pair is 'vgg13-vgg9'; valid: wrn-40-2-wrn-16-2, .*ShuffleNetV1"),
-        ({"objective": "nce"}, "objective is 'nce'; valid: kd, crd, cpc, ml_cpc"),
-        ({"alpha": 0.0}, "alpha is 0.0; valid: alpha > 0"),
-        ({"alpha": 1e5}, "alpha is 100000.0; valid: 0 < alpha <= 16385"),
-        ({"weights": (1.0, 0.5)}, r"weights is \(1.0, 0.5\); valid: \(\) or \(r, a, b\)"),
-        ({"weights": 1.0}, r"weights is 1.0; valid: \(\) or \(r, a, b\)"),
-        ({"weights": ("a", 1, 2)}, r"weights is \('a', 1, 2\); valid: \(\) or \(r, a, b\)"),
-        ({"weights": (0.0, 0.0, 0.0)}, "valid: at least one above 0"),
-        ({"weights": (1.0, -1.0, 0.0)}, r"valid: \(\) or \(r, a, b\) of at least 0"),
-        ({"objective": "kd", "weights": (1.0, 1.0, 1.0)}, "for kd; valid: b = 0"),
-        ({"negatives": "some"}, "negatives is 'some'; valid: sampled, all"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; valid: learning_rate > 0"),
-        ({"learning_rate": "a"}, "learning_rate is 'a'; valid: learning_rate > 0"),
-        ({"flip": "a"}, "flip is 'a'; valid: 0 to 1"),
-        ({"memory_momentum": None}, "memory_momentum is None; valid: 0 up to"),
-        ({"weight_decay": True}, "weight_decay is True; valid: at least 0"),
-        ({"seeds": 0}, r"seeds is 0; valid: a tuple of integers, such as \(0, 1, 2\)"),
-        ({"memory_momentum": 1.0}, "memory_momentum is 1.0; valid: 0 up to"),
-        ({"flip": 2.0}, "flip is 2.0; valid: 0 to 1"),
-        ({"padding": -1}, "padding is -1; valid: an integer of at least 0"),
-        ({"seeds": (1, 1)}, r"seeds is \(1, 1\); valid: different integers"),
-    ],
-)
+@pytest.mark.parametrize("change, message", [
+    ({"alpha": 1e5}, "alpha is 100000.0; valid: 0 < alpha <= 16385"),
+    ({"weights": (1.0, 0.5)}, r"weights is \(1.0, 0.5\); valid: none, or the three numbers"),
+    ({"weights": (0.0, 0.0, 0.0)}, "valid: at least one above 0"),
+    ({"weights": (1.0, -1.0, 0.0)}, "weights is -1.0; valid: .* of at least 0"),
+    ({"objective": "kd", "weights": (1.0, 1.0, 1.0)}, "valid: b = 0 for the objective kd"),
+])  # fmt: skip
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         DistillConfig(**change)
@@ -249,12 +222,32 @@ def test_a_contrast_of_weight_zero_is_said():
         DistillConfig(objective="ml_cpc", weights=(0.1, 0.9, 0.0))
 
 
-def test_a_contrast_of_weight_zero_is_plain_kd(digits, teacher, small):
-    with pytest.warns(UserWarning, match="trains no ml_cpc"):
-        zero = DistillConfig(**{**TINY, "objective": "ml_cpc", "weights": (0.1, 0.9, 0.0)})
+@pytest.mark.filterwarnings("ignore:the weight b")
+def test_a_contrast_of_weight_zero_is_plain_kd():
+    """Its cells are those of KD, so it is not even another training."""
+    zero = DistillConfig(**{**TINY, "objective": "ml_cpc", "weights": (0.1, 0.9, 0.0)})
     plain = DistillConfig(**{**TINY, "objective": "kd"})
-    one, two = (distillation.distill(each, 0, teacher, *digits) for each in (zero, plain))
-    assert torch.equal(weights(one), weights(two))
+    assert EXPERIMENT.cells(zero) == EXPERIMENT.cells(plain)
+
+
+def test_cells_depend_on_what_matters_and_on_nothing_else():
+    """A teacher is that of every objective; a plain student that of every teacher."""
+    config = DistillConfig(objective="cpc", seeds=(0, 1), teacher_epochs=30)
+
+    def changed(**change):
+        there = {each.name: each for each in EXPERIMENT.cells(replace(config, **change))}
+        return [each.name for each in EXPERIMENT.cells(config) if there.get(each.name) != each]
+
+    students = ["seed-0", "seed-1", "neighbours"]
+    assert changed(objective="ml_cpc") == changed(alpha=0.5) == changed(count=5) == students
+    assert changed(weights=(1.0, 0.0, 0.8)) == []
+    of_teacher = ["teacher-resnet32x4-seed-0", "doubts", *students]
+    assert changed(teacher_epochs=31) == of_teacher
+    assert len(changed(held_out=0.2)) == len(changed(padding=1)) == 7
+    assert changed(negatives="all") == students
+    assert len(EXPERIMENT.cells(config)) == 7
+    keep = {each.name: each.keep for each in EXPERIMENT.cells(config)}
+    assert keep["seed-1"] == "run" and keep["plain-resnet8x4-seed-1"] == "shared"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -264,33 +257,34 @@ def test_a_contrast_of_weight_zero_is_plain_kd(digits, teacher, small):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_epoch_is_that_of_the_formulas(objective, digits, teacher, small):
-    train, test = digits
+    train, _ = digits
     rab = (0.7, 0.3, 0.0 if objective == "kd" else 0.4)
     config = DistillConfig(**{**TINY, "objective": objective, "weights": rab, "epochs": 1})
-    ours = distillation.distill(config, 3, copy.deepcopy(teacher).train(), train, test)
+    learner, _ = taught(config, digits, teacher, seed=3)
     assert len(train) // config.batch == 3
     with torch.random.fork_rng():
         torch.manual_seed(3)
         student = networks.build("wrn-10-1", 10, 1).train()
-        contrast = distillation.Contrast(
-            config, teacher.feature_dim, student.feature_dim, train.labels, runs.generator(3)
-        )
+        contrast = Contrast(
+            objective if objective != "kd" else "cpc", teacher.feature_dim, student.feature_dim,
+            train.labels, training.generator(3), count=50, dim=8,
+        )  # fmt: skip
     parameters = [*student.parameters(), *(contrast.parameters() if objective != "kd" else [])]
     optimiser = torch.optim.SGD(parameters, 0.02, 0.9, weight_decay=5e-4)
-    order = torch.randperm(len(train), generator=runs.generator(3, 0))
+    order = torch.randperm(len(train), generator=training.generator(3, 0))
     banks = [contrast.teachers.vectors.clone(), contrast.students.vectors.clone()]
     log_scale = [None, None]
     for step in range(3):
         index = order[40 * step : 40 * step + 40]
         pixels = images.shifted(
-            train.images[index], train.mean, train.std, runs.generator(3, 0, step, 0), 1, 0.0
+            train.images[index], train.mean, train.std, training.generator(3, 0, step, 0), 1, 0.0
         )
         features, known = student.features(pixels), teacher.features(pixels).detach()
         logits = student.classifier(features)
         loss = 0.7 * torch.nn.functional.cross_entropy(logits, train.labels[index])
         loss = loss + 0.3 * kd_loss(logits, teacher.classifier(known).detach())
         if objective != "kd":
-            others = contrast.others.draw(index, "sampled", 50, runs.generator(3, 0, step, 1))
+            others = contrast.others.draw(index, "sampled", 50, training.generator(3, 0, step, 1))
             embedded = [contrast.of_student(features), contrast.of_teacher(known)]
             for place, (anchor, bank) in enumerate(zip(embedded, banks, strict=True)):
                 positive = (anchor * bank[index]).sum(1) / 0.07
@@ -311,333 +305,214 @@ def test_an_epoch_is_that_of_the_formulas(objective, digits, teacher, small):
                 moved = (bank[index] + new.detach()) / 2
                 bank[index] = torch.nn.functional.normalize(moved, dim=1)
     expected = torch.cat([each.flatten() for each in student.state_dict().values()])
-    assert torch.allclose(weights(ours), expected, rtol=0, atol=1e-8)
+    found = weights(learner.network.state_dict())
+    assert torch.allclose(found, expected, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(
     "name, given, first", [("wrn-10-1", None, 0.05), ("MobileNetV2", None, 0.01),
                            ("MobileNetV2", 0.3, 0.3)]
 )  # fmt: skip
-def test_step_sizes_fall_three_times(name, given, first, digits, monkeypatch):
+def test_step_sizes_fall_three_times(name, given, first, digits):
     """From five, six and seven eighths of the epochs on, as 150, 180 and 210 of 240."""
-    config = DistillConfig(**{**TINY, "epochs": 8, "learning_rate": given})
-    run = distillation._Run(config, name, 0, *digits, "cpu", None)
+    config = DistillConfig(**{**TINY, "learning_rate": given})
+    learner = distill.Learner("", config.of_network(name, 0, 8), digits[0])
     rates = []
-
-    def remember(index, step):
-        rates.append(run.optimiser.param_groups[0]["lr"])
-        return {"loss": torch.zeros(())}
-
-    monkeypatch.setattr(run, "_step", remember)
-    run.train(None, progress=False)
-    expected = [first] * 5 + [first / 10, first / 100, first / 1000]
-    assert rates == pytest.approx([each for each in expected for _ in range(3)])
+    for epoch in range(8):
+        learner.begin(epoch)
+        rates.append(learner.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([first] * 5 + [first / 10, first / 100, first / 1000])
 
 
-@pytest.mark.parametrize("objective", ["kd", "crd"])
 def test_a_stopped_student_goes_on_to_the_same_numbers(
-    objective, digits, teacher, small, tmp_path, monkeypatch
+    digits, teacher, small, tmp_path, monkeypatch
 ):
-    config = DistillConfig(**{**TINY, "objective": objective, "epochs": 3})
-    whole = distillation.distill(config, 0, teacher, *digits)
-    save = runs.save_training
+    """CRD has the most state: two memories and the scales that its first batch sets."""
+    config = DistillConfig(**{**TINY, "objective": "crd", "epochs": 3})
+    whole, _ = taught(config, digits, teacher)
+    save = training._save
 
     def save_and_stop(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
     for _ in range(2):
-        monkeypatch.setattr(runs, "save_training", save_and_stop)
+        monkeypatch.setattr(training, "_save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
-    monkeypatch.setattr(runs, "save_training", save)
-    resumed = distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
-    assert torch.equal(weights(resumed), weights(whole))
-    assert resumed.accuracy == whole.accuracy
-    assert [each["loss"] for each in resumed.epochs] == [each["loss"] for each in whole.epochs]
+            taught(config, digits, teacher, tmp_path / "student")
+    monkeypatch.setattr(training, "_save", save)
+    resumed, epochs = taught(config, digits, teacher, tmp_path / "student")
+    assert len(epochs) == 3
+    for one, two in zip(whole.modules.values(), resumed.modules.values(), strict=True):
+        assert torch.equal(weights(one.state_dict()), weights(two.state_dict()))
 
 
-@pytest.fixture
-def stopped(digits, teacher, small, tmp_path, monkeypatch):
-    """The checkpoint of a student that was killed behind its first epoch."""
-    save = runs.save_training
-
-    def save_and_stop(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs, "save_training", save_and_stop)
-        distillation.distill(DistillConfig(**TINY), 0, teacher, *digits, path=tmp_path / "student")
-    return tmp_path / ".student.partial"
-
-
-def test_other_code_refuses_a_checkpoint(digits, teacher, stopped, monkeypatch):
-    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
-    with pytest.raises(ValueError, match="another run: code.distillation.distill: '0000.* there"):
-        distillation.distill(
-            DistillConfig(**TINY), 0, teacher, *digits, path=stopped.parent / "student"
-        )
-    assert stopped.exists()
-
-
-def test_another_teacher_or_setting_refuses_the_checkpoint(digits, teacher, stopped):
-    path = stopped.parent / "student"
-    other = networks.build("wrn-10-2", 10, 1)
-    with pytest.raises(ValueError, match="is of another run: teacher: "):
-        distillation.distill(DistillConfig(**TINY), 0, other, *digits, path=path)
-    changed = DistillConfig(**{**TINY, "alpha": 0.5})
-    with pytest.raises(ValueError, match="config.alpha: 0.5 here, 1.0 there"):
-        distillation.distill(changed, 0, teacher, *digits, path=path)
-    assert stopped.exists() and not path.exists()
-
-
-def test_a_student_that_is_there_is_not_trained_twice(
-    digits, teacher, small, tmp_path, monkeypatch, capsys
-):
-    """Read if it is of this run, trained again for another teacher or code, else refused."""
+def test_broken_weights_stop_before_they_replace_a_checkpoint(digits, teacher, small, tmp_path):
     path = tmp_path / "student"
-    config = DistillConfig(**{**TINY, "epochs": 1, "objective": "kd"})
-
-    def student(config=config, of=teacher):
-        return distillation.distill(config, 0, of, *digits, path=path)
-
-    made = student()
-    assert [each.name for each in tmp_path.iterdir()] == ["student"]
-    with monkeypatch.context() as patch:
-        patch.setattr(distillation._Run, "train", None)
-        found = student()
-        assert torch.equal(weights(found), weights(made)) and found.epochs == made.epochs
-        assert (found.accuracy, found.seed) == (made.accuracy, 0) and not found.network.training
-        content = path.read_bytes()
-        with pytest.raises(ValueError, match="of another run: config.alpha: 0.5 here, 1.0 there; "):
-            student(DistillConfig(**{**TINY, "epochs": 1, "objective": "kd", "alpha": 0.5}))
-        with pytest.raises(ValueError, match="of another run: seed: 1 here, 0 there; valid: anoth"):
-            distillation.distill(config, 1, teacher, *digits, path=path)
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 4]))
-        with pytest.raises(ValueError, match="does not fit its checksum"):
-            student()
-        path.write_bytes(content)
-    assert capsys.readouterr().out == ""
-    other = copy.deepcopy(teacher)
-    with torch.no_grad():
-        other.classifier.bias += torch.arange(10.0)
-    assert not torch.equal(weights(student(of=other)), weights(made))
-    assert f"{path} is trained again: teacher: " in capsys.readouterr().out
-    distillation.classifier(config, config.student, 0, *digits, tmp_path)
-    monkeypatch.setattr(runs, "code_hash", lambda names: dict.fromkeys(names, "0" * 64))
-    student(of=other)
-    assert "student is trained again: code.distillation.distill: " in capsys.readouterr().out
-    distillation.classifier(config, config.student, 0, *digits, tmp_path)
-    assert "is trained again: code.distillation.classifier: " in capsys.readouterr().out
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_jobs_that_share_a_record_write_what_one_command_writes(
-    small, tmp_path, monkeypatch, capsys
-):
-    torch.set_default_dtype(torch.float32)
-    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2", "--epochs", "1"]
-    arguments += ["--batch", "128", "--count", "64", "--padding", "1", "--name", "both"]
-    found = []
-    for place, jobs in enumerate(([], ["students", "plain", "teacher"])):
-        monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path / str(place)))
-        for kind in jobs:
-            for seed in ("(0,)",) if kind == "teacher" else ("(1,)", "(0,)"):
-                assert main([*arguments, "--seeds", seed, "--only", kind]) == 0
-        assert list((tmp_path / str(place)).glob("*.json")) == []
-        capsys.readouterr()
-        assert main([*arguments, "--seeds", "(0, 1)"]) == 0
-        assert ("step" in capsys.readouterr().err) == (not jobs)  # bars of what is trained now
-        found.append(runs.read("both"))
-    one, shared = found
-    assert one.metrics == shared.metrics and one.config == shared.config
-    assert one.arrays["teacher"] == shared.arrays["teacher"] and one.seeds == shared.seeds == [0, 1]
-    files = [
-        sorted(path.name for path in (tmp_path / place / "weights").iterdir()) for place in "01"
-    ]
-    assert files[0] == files[1] and len(files[0]) == 1 + 2 + 2
-    with pytest.raises(SystemExit):
-        main([*arguments, "--only", "student"])
-    assert "choose from teacher, plain, students" in capsys.readouterr().err.replace("'", "")
-
-
-def test_wrong_teachers_devices_and_batches(digits, teacher, small):
-    config = DistillConfig(**TINY)
-    with pytest.raises(ValueError, match="teacher is for 3 classes and 1 channels; valid: 10 and"):
-        distillation.distill(config, 0, networks.build("wrn-10-2", 3, 1), *digits)
-    with pytest.raises(ValueError, match="teacher is a NoneType; valid: a trained mlcpc.networks"):
-        distillation.distill(config, 0, None, *digits)
-    with pytest.raises(ValueError, match="other shapes; valid: a wrn-10-2 with stem_stride 1, the"):
-        distillation.distill(config, 0, networks.build("wrn-10-1", 10, 1), *digits)
-    with pytest.raises(ValueError, match="device is 'tpu'; valid: cpu, cuda"):
-        distillation.distill(config, 0, teacher, *digits, device="tpu")
-    with pytest.raises(ValueError, match="batch is 200 for 120 images"):
-        distillation.distill(DistillConfig(**{**TINY, "batch": 200}), 0, teacher, *digits)
-
-
-def test_all_negatives_need_classes_of_one_size(digits, teacher, small):
-    config = DistillConfig(**{**TINY, "negatives": "all", "epochs": 1})
-    assert 0 <= distillation.distill(config, 0, teacher, *digits).accuracy <= 1
-    train, test = digits
-    kept = torch.arange(len(train)) != 3
-    fewer = images.ImageSet(
-        train.images[kept], train.labels[kept], train.classes, "fewer", "a test"
-    )
-    with pytest.raises(ValueError, match="classes have 11 to 12 samples; valid: classes of one"):
-        distillation.distill(config, 0, teacher, fewer, test)
-    with pytest.raises(ValueError, match="alpha is 110.0; valid: 0 < alpha <= 109 candidates"):
-        distillation.other_classes(DistillConfig(negatives="all", alpha=110.0), train.labels)
-
-
-def test_commands_warn_and_refuse_in_whole_sentences(tmp_path, monkeypatch, capsys):
-    """A warning without Python's file and line; advice only where it helps."""
-    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
-    assert main([*arguments, "--weights", "(1, 0.9, 0)", "--device", "tpu"]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("warning: the weight b of the contrast is 0: this trains no ml_cpc")
-    assert said[1:] == ["error: device is 'tpu'; valid: cpu, cuda"]
-    assert main([*arguments, "--stem_stride", "2"]) == 2
-    said = capsys.readouterr().err
-    assert "stopped in epoch 0, step 0: images has shape (64, 1, 8, 8); valid: (n, 1, hei" in said
-    assert "learning_rate" not in said
-
-
-def test_labels_are_refused_before_a_teacher_is_trained(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
-    assert main([*arguments, "--negatives", "all"]) == 2
-    assert "negatives is all, and classes have 127 to 161 samples" in capsys.readouterr().err
-    assert not (tmp_path / "weights").exists()
-
-
-def test_a_loss_that_is_not_finite_stops(digits, teacher, small, tmp_path):
-    config = DistillConfig(**{**TINY, "learning_rate": 1e30})
-    with pytest.raises(ValueError, match="student-wrn-10-1-seed-0 stopped in epoch 0, step"):
-        distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
-
-
-def test_weights_that_the_last_step_broke_replace_no_checkpoint(
-    digits, teacher, small, tmp_path, monkeypatch
-):
-    config = DistillConfig(**{**TINY, "epochs": 2})
-    step, last = distillation._Run._step, len(digits[0]) // config.batch - 1
-
-    def poisoned(self, index, place):
-        parts = step(self, index, place)
-        if self.epoch == 1 and place == last:
-            next(self.network.parameters()).data.fill_(math.inf)
-        return parts
-
-    monkeypatch.setattr(distillation._Run, "_step", poisoned)
-    said = f"epoch 1, step {last}: network.* is not finite.*holds the epoch before"
-    with pytest.raises(ValueError, match=said):
-        distillation.distill(config, 0, teacher, *digits, path=tmp_path / "student")
-    _, state = runs.load_state(tmp_path / ".student.partial")
-    assert state["progress"][0] == 1
+    with pytest.raises(ValueError, match="student stopped in epoch 0, step .*lower learning_rate"):
+        taught(DistillConfig(**{**TINY, "learning_rate": 1e30}), digits, teacher, path)
+    assert not path.exists()
+    learner, _ = taught(DistillConfig(**{**TINY, "epochs": 1}), digits)
+    next(learner.network.parameters()).data.fill_(math.inf)
+    with pytest.raises(ValueError, match="network.* is not finite"):
+        learner.end(0)
 
 
 def test_accuracy_is_the_share_of_right_answers(digits, teacher):
     """A network that always says 7, asked about twelve of each digit and two more sevens."""
     train, _ = digits
     rows = torch.cat([torch.arange(len(train)), torch.nonzero(train.labels == 7)[:2, 0]])
-    more = images.ImageSet(train.images[rows], train.labels[rows], train.classes, "more", "a test")
+    more = datasets.ImageSet(
+        train.images[rows], train.labels[rows], train.classes, "more", "a test"
+    )
     with torch.no_grad():
         teacher.classifier.weight.zero_()
         teacher.classifier.bias.copy_(torch.nn.functional.one_hot(torch.tensor(7), 10))
-    assert distillation.accuracy(teacher.train(), more, train) == 14 / 122
+    assert distill.accuracy(teacher.train(), more, train) == 14 / 122
 
 
-def test_kept_classifiers_are_reused_and_checked(digits, tmp_path, monkeypatch):
-    config = DistillConfig(**{**TINY, "epochs": 1})
-    made = distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
-    plain = distillation._Run(config, "wrn-10-1", 0, *digits, "cpu", None).train(None, False)
-    assert torch.equal(weights(made), weights(plain)) and made.accuracy == plain.accuracy
-    (path,) = tmp_path.iterdir()
-    monkeypatch.setattr(distillation._Run, "train", None)
-    kept = distillation.classifier(
-        DistillConfig(**{**TINY, "epochs": 1, "objective": "crd"}), "wrn-10-1", 0, *digits, tmp_path
+def test_settings_that_do_not_fit_the_images_are_refused_before_a_teacher_is_trained(digits):
+    job = base.Job(train=digits[0], test=digits[1])
+
+    def refused(message, **change):
+        with pytest.raises(ValueError, match=message):
+            EXPERIMENT.check(DistillConfig(**{**TINY, **change}), job)
+
+    refused("batch is 200; valid: at most the 120 training images", batch=200)
+    refused("alpha is 110.0; valid: 0 < alpha <= 109 cand", negatives="all", alpha=110.0)
+    refused("held_out is 0.01, which is 0 of the 12 images of the class '0'", held_out=0.01)
+    refused("each is 13; valid: 1 to 12, the size of the smallest class", each=13)
+    kept = torch.arange(len(digits[0])) != 3
+    fewer = datasets.ImageSet(digits[0].images[kept], digits[0].labels[kept], digits[0].classes,
+                            "fewer", "a test")  # fmt: skip
+    with pytest.raises(ValueError, match="classes have 11 to 12 samples; valid: classes of one"):
+        EXPERIMENT.check(DistillConfig(**{**TINY, "negatives": "all"}), base.Job(train=fewer))
+
+
+# ---------------------------------------------------------------------------------------------
+# The experiment
+# ---------------------------------------------------------------------------------------------
+
+
+def test_students_that_read_the_answers_of_a_teacher_are_the_same(digits, small):
+    torch.set_default_dtype(torch.float32)
+    config, job = DistillConfig(**{**TINY, "flip": 0.5}), base.Job(train=digits[0], test=digits[1])
+    one, two = (base.results_of(EXPERIMENT, replace(config, share_answers=each), job)
+                for each in (False, True))  # fmt: skip
+    assert torch.equal(weights(one["seed-0"].tensors), weights(two["seed-0"].tensors))
+    assert EXPERIMENT.metrics(config, one) == EXPERIMENT.metrics(config, two)
+    assert two["answers-wrn-10-2-seed-0"].tensors["logits"].shape == (2, 3, 40, 10)
+    assert one["neighbours"].values["shared"] == [None, None]  # five images of each class
+    shared = [[each for each in EXPERIMENT.cells(replace(config, share_answers=True, **change))
+               if each.keep == "shared"] for change in ({}, {"objective": "crd"})]  # fmt: skip
+    assert shared[0] == shared[1] and len(shared[0]) == 3
+
+
+def test_with_images_held_out_the_test_images_are_not_looked_at(digits, small):
+    train, test = digits
+    noise = datasets.ImageSet(
+        255 - test.images, test.labels.flip(0), test.classes, test.name, "a test"
     )
-    assert torch.equal(weights(kept), weights(made)) and kept.epochs == made.epochs
-    content = bytearray(path.read_bytes())
-    content[-9] ^= 4
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="does not fit its checksum"):
-        distillation.classifier(config, "wrn-10-1", 0, *digits, tmp_path)
+    config = DistillConfig(**{**TINY, "held_out": 0.25, "epochs": 1})
+    kept, aside = distill.split(train, 0.25)
+    assert (len(kept), len(aside)) == (90, 30)
+    assert (
+        kept.labels.bincount().tolist() == [9] * 10 and aside.labels.bincount().tolist() == [3] * 10
+    )
+    rows = {tuple(each.flatten().tolist()) for part in (kept, aside) for each in part.images}
+    assert rows == {tuple(each.flatten().tolist()) for each in train.images}
+    assert torch.equal(distill.split(train, 0.25)[1].images, aside.images)
+    found = [EXPERIMENT.metrics(config, base.results_of(EXPERIMENT, config, base.Job(
+        train=train, test=each))) for each in (test, noise)]  # fmt: skip
+    assert found[0] == found[1]
+    assert found[0]["neighbours shared with teacher, student"].values == (None,)  # three a class
+    student = found[0]["accuracy student"].values[0] * 30
+    assert student == pytest.approx(round(student))
 
 
-def test_the_command_writes_a_record_with_teacher_and_plain_student(
+def test_the_command_writes_a_record_and_networks_that_can_be_read_back(
     small, tmp_path, monkeypatch, capsys
 ):
     torch.set_default_dtype(torch.float32)
     monkeypatch.setenv("MLCPC_RESULTS", str(tmp_path))
-    arguments = ["distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2", "--epochs", "2"]
-    arguments += ["--batch", "128", "--count", "64", "--padding", "1", "--flip", "0"]
-    assert main([*arguments, "--objective", "cpc", "--seeds", "(0, 1)"]) == 0
-    record = runs.read("distill-digits-wrn-40-2-wrn-16-2-cpc")
-    assert runs.stale(record) == [] and record.profile == "quick" and record.seeds == [0, 1]
-    found = {name: each["values"] for name, each in record.metrics.items()}
-    assert len(found["accuracy student"]) == len(found["accuracy plain student"]) == 2
-    assert len(found["accuracy teacher"]) == 1
-    for of in ("student", "plain student"):
-        shared = found[f"neighbours shared with teacher, {of}"]
-        assert len(shared) == 2 and all(0 < each < 1 for each in shared)
+    arguments = ["run", "distill", "--dataset", "digits", "--pair", "wrn-40-2-wrn-16-2"]
+    arguments += "--each 12 --batch 40 --epochs 2 --count 64 --padding 1".split()
+    assert main([*arguments, "--objective", "cpc", "--seeds", "0", "1"]) == 0
+    record = records.read("distill-digits-wrn-40-2-wrn-16-2-cpc")
+    assert record.profile == "quick" and record.seeds == [0, 1]
+    found = {name: each.values for name, each in record.metrics.items()}
+    assert record.metrics["accuracy teacher"].per == "run"
     gains = [a - b for a, b in zip(found["accuracy student"], found["accuracy plain student"],
                                    strict=True)]  # fmt: skip
     assert gains == pytest.approx(found["gain over plain student"])
+    for of in ("student", "plain student"):
+        assert all(0 < each < 1 for each in found[f"neighbours shared with teacher, {of}"])
 
     def kept(pattern):
         return sorted(path.name for path in (tmp_path / "weights").glob(pattern))
 
-    shared = kept("*classifier*")
-    assert len(shared) == 3
+    assert len(kept("digits-*")) == 3
     assert kept("distill-*") == [f"{record.name}-seed-{seed}.safetensors" for seed in (0, 1)]
-    again = distillation.load(tmp_path / "weights" / kept("distill-*")[1])
-    assert again.accuracy == found["accuracy student"][1] and again.seed == 1
-    train, test = (images.load("digits", split) for split in images.SPLITS)
-    assert distillation.accuracy(again.network, test, train) == again.accuracy
-    (of_teacher,) = (name for name in shared if "wrn-10-2" in name)
-    found_teacher = distillation.load(tmp_path / "weights" / of_teacher)
-    assert found_teacher.accuracy == found["accuracy teacher"][0]
-    assert runs.state_hash(found_teacher.network) == record.arrays["teacher"]
-    runs.save_state(tmp_path / "other", {}, {"config": {}})
+    again = distill.load(tmp_path / "weights" / kept("distill-*")[1])
+    train, test = (datasets.load("digits", split).first(12) for split in datasets.SPLITS)
+    assert (again.accuracy, again.seed) == (found["accuracy student"][1], 1)
+    assert distill.accuracy(again.network, test, train) == again.accuracy and len(again.epochs) == 2
+    teacher = distill.load(tmp_path / "weights" / kept("digits-teacher-wrn-10-2-*")[0])
+    assert (teacher.accuracy,) == found["accuracy teacher"]
+    assert files.state_checksum(teacher.network.state_dict()) == record.arrays["teacher"]
+    files.save_state(tmp_path / "other", {}, {"values": {}})
     with pytest.raises(ValueError, match="other holds no teacher or student"):
-        distillation.load(tmp_path / "other")
+        distill.load(tmp_path / "other")
     capsys.readouterr()
-    assert main([*arguments, "--objective", "kd"]) == 0
-    assert kept("*classifier*") == shared
+    assert main([*arguments, "--objective", "kd", "--weights", "0.5", "0.5", "0"]) == 0
     said = capsys.readouterr()
-    assert "classifier" not in said.err
-    weaker = "warning: the teacher (" in said.out
-    other = runs.read("distill-digits-wrn-40-2-wrn-16-2-kd").arrays
-    assert bool(other["warnings"]) == weaker and other["teacher"] == record.arrays["teacher"]
+    assert len(kept("digits-*")) == 3 and "teacher-wrn" not in said.err  # no bar: nothing trained
+    other = records.read("distill-digits-wrn-40-2-wrn-16-2-kd")
+    assert other.config["weights"] == [0.5, 0.5, 0.0] and "--weights 0.5 0.5 0.0" in other.command
+    assert bool(other.arrays["warnings"]) == ("warning: the teacher (" in said.out)
     assert main([*arguments, "--objective", "kd", "--teacher_epochs", "3"]) == 2
-    assert "of other settings (teacher_epochs: 3 here, None there)" in capsys.readouterr().err
-    named = ["--objective", "kd", "--teacher_epochs", "3", "--name", "longer"]
-    assert main([*arguments, *named]) == 0
-    assert len(kept("*classifier*")) == 4  # another teacher, the same student
-    assert runs.read("longer").arrays["teacher"] != record.arrays["teacher"]
-    assert "classifier-wrn-16-2" not in capsys.readouterr().err
-    assert main([*arguments, "--teacher_epochs", "0"]) == 2
-    assert "teacher_epochs is 0; valid: an integer of at least 1" in capsys.readouterr().err
-    assert main([*arguments, "--pair", "vgg13-vgg9"]) == 2
-    assert "pair is 'vgg13-vgg9'; valid: wrn-40-2-wrn-16-2" in capsys.readouterr().err
+    mine = base.Job(train=train, test=test)  # another name and other pixels
+    config = DistillConfig.from_dict(record.config)
+    base.perform(EXPERIMENT, config, mine, only=["plain-wrn-10-1-seed-0"])
+    assert len(kept("digits-plain-*")) == 2
+    assert len(kept("digits-first-12-of-each-class-plain-*")) == 1
 
 
-def test_a_teacher_that_is_no_better_is_said():
-    network = networks.build("wrn-10-1", 10, 1)
-    weak, strong, best = (
-        distillation.Classifier(network, each, ({"seconds": 1.0},), 0) for each in (0.5, 0.6, 0.8)
-    )
-    record = distillation.record(
-        DistillConfig(), [strong], [strong], weak, {}, "name", "command", {}, {}
-    )
-    assert record.arrays["warnings"] == [
-        "the teacher (0.5000) is no better than the plain student (0.6000)"
-    ]
+def test_a_student_of_another_teacher_is_not_put_into_a_record(digits, small):
+    torch.set_default_dtype(torch.float32)
+    config = DistillConfig(**{**TINY, "objective": "kd", "epochs": 1})
+    found = base.results_of(EXPERIMENT, config, base.Job(train=digits[0], test=digits[1]))
+    teacher = found["teacher-wrn-10-2-seed-0"]
+    teacher.tensors["classifier.bias"] += 1
+    with pytest.raises(ValueError, match="the student of seed 0 had a teacher with other weights"):
+        EXPERIMENT.metrics(config, found)
+
+
+def test_a_teacher_that_is_no_better_is_said_before_students_train(digits, small, capsys):
     # better than the worst seed, and still no better than the student
-    assert distillation.doubts(strong, [weak, best]) == [
-        "the teacher (0.6000) is no better than the plain student (0.6500)"
-    ]
-    assert distillation.doubts(best, [strong, weak]) == []
+    expected = "the teacher (0.6000) is no better than the plain student (0.6500)"
+    assert distill.doubts(0.6, [0.5, 0.8]) == [expected]
+    assert distill.doubts(0.8, [0.6, 0.5]) == []
+    config = DistillConfig(**TINY, seeds=(0, 1))
+    names = [each.name for each in EXPERIMENT.cells(config)]
+    assert names.index("doubts") < names.index("seed-0")
+    cell = next(each for each in EXPERIMENT.cells(config) if each.name == "doubts")
+    given = dict(zip(cell.needs, (0.6, 0.5, 0.8), strict=True))
+    inputs = {name: base.Result({"accuracy": each}) for name, each in given.items()}
+    done = EXPERIMENT.run(cell, config, inputs, base.Job(train=digits[0], test=digits[1]))
+    assert done.values["warnings"] == [expected]
+    assert capsys.readouterr().out == f"warning: {expected}\n"
+
+
+def test_the_scale_of_crd_is_set_once(digits):
+    """log Z of a direction: N times the mean of e^score in the first batch."""
+    contrast = Contrast("crd", 6, 4, digits[0].labels, generator(), count=50, dim=8)
+    student, known = torch.randn(5, 4), torch.randn(5, 6)
+    contrast(torch.arange(5), student, known, generator(1))
+    first = contrast.log_scale.clone()
+    others = contrast.others.draw(torch.arange(5), "sampled", 50, generator(1))
+    positions = torch.cat([torch.arange(5)[:, None], others], 1)
+    scores_ = contrast.teachers.scores(contrast.of_student(student), positions) / 0.07
+    assert abs(first[0] - (scores_.exp().mean() * len(digits[0])).log()) < 1e-10
+    contrast(torch.arange(5), student * 2, known, generator(2))
+    assert torch.equal(contrast.log_scale, first)

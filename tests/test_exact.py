@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcpc import bounds, exact
+from mlcpc.experiments import boundary
 
 TABLE = [[0.3, 0.1], [0.15, 0.45]]
 
@@ -229,18 +230,15 @@ class TestJoint:
         error = (joint.table * (1 - joint.table) / count).sqrt()
         assert ((seen - joint.table).abs() <= 4 * error).all()
 
-    @pytest.mark.parametrize(
-        "table, message",
-        [
-            ([[0.5, 0.6]], "table sums to 1.1; valid: 1 within 1e-9"),
-            ([[0.5, 0.4]], "table sums to 0.9; valid"),
-            ([[1.2, -0.2]], "table contains -0.2; valid"),
-            ([[0.5, math.nan]], "table contains nan|table contains -inf"),
-            ([[0.5, math.inf]], "table contains"),
-            ([0.5, 0.5], r"table has shape \(2,\); valid: \(…, a, b\)"),
-            ([[]], "table has shape"),
-        ],
-    )
+    @pytest.mark.parametrize("table, message", [
+        ([[0.5, 0.6]], "table sums to 1.1; valid: 1 within 1e-9"),
+        ([[0.5, 0.4]], "table sums to 0.9; valid"),
+        ([[1.2, -0.2]], "table contains -0.2; valid"),
+        ([[0.5, math.nan]], "table contains nan|table contains -inf"),
+        ([[0.5, math.inf]], "table contains"),
+        ([0.5, 0.5], r"table has shape \(2,\); valid: \(…, a, b\)"),
+        ([[]], "table has shape"),
+    ])  # fmt: skip
     def test_refuses(self, table, message):
         with pytest.raises(ValueError, match=message):
             exact.Joint(table)
@@ -251,20 +249,17 @@ class TestJoint:
             exact.Joint(torch.stack([good, good * 1.1]))
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"negatives": "fresh"}, "negatives is 'fresh'; valid: independent, shared, in_batch"),
-        ({"negatives": "in_batch", "m": 3}, "m is 3; valid with negatives from the batch"),
-        ({"n": 0}, "n is 0; valid"),
-        ({"m": 1}, "m is 1; valid"),
-        ({"alpha": 0.0}, "alpha is 0.0; valid: 0 < alpha <= m = 2"),
-        ({"alpha": -1.0}, "alpha is -1.0; valid"),
-        ({"alpha": 2.1}, "alpha is 2.1; valid"),
-        ({"log_critic": torch.zeros(3, 2)}, "log_critic has shape"),
-        ({"log_critic": torch.full((2, 2), math.nan)}, "contains nan"),
-    ],
-)
+@pytest.mark.parametrize("change, message", [
+    ({"negatives": "fresh"}, "negatives is 'fresh'; valid: independent, shared, in_batch"),
+    ({"negatives": "in_batch", "m": 3}, "m is 3; valid with negatives from the batch"),
+    ({"n": 0}, "n is 0; valid"),
+    ({"m": 1}, "m is 1; valid"),
+    ({"alpha": 0.0}, "alpha is 0.0; valid: 0 < alpha <= m = 2"),
+    ({"alpha": -1.0}, "alpha is -1.0; valid"),
+    ({"alpha": 2.1}, "alpha is 2.1; valid"),
+    ({"log_critic": torch.zeros(3, 2)}, "log_critic has shape"),
+    ({"log_critic": torch.full((2, 2), math.nan)}, "contains nan"),
+])  # fmt: skip
 def test_bad_input_is_named(change, message):
     arguments = {"log_critic": torch.zeros(2, 2), "n": 2, "m": 2, "alpha": 1.0} | change
     with pytest.raises(ValueError, match=message):
@@ -292,15 +287,64 @@ def test_bad_search_is_named():
             exact.search(bounds.cpc, 1, 2, **change)
 
 
+def test_a_search_may_start_from_a_known_violation():
+    copy = exact.Joint(torch.eye(2, dtype=torch.float64) / 2)
+    match = -60.0 * (1 - torch.eye(2))
+    arguments = (bounds.ml_cpc, 2, 2, 0.45, "in_batch")
+    blind = exact.search(*arguments, restarts=4, steps=20)
+    near = exact.search(*arguments, restarts=4, steps=20, start=(copy, match))
+    assert blind.gap < 1e-6 and near.gap > 0.05
+    assert near.joint.table.shape == near.log_critic.shape == (2, 2)
+
+
+def test_random_cases_are_seeded_and_span_weak_to_strong_dependence():
+    joints, scores = exact.random_cases(200, (3, 4), seed=1)
+    again, same = exact.random_cases(200, (3, 4), seed=1)
+    other, _ = exact.random_cases(200, (3, 4), seed=2)
+    assert joints.table.shape == scores.shape == (200, 3, 4)
+    assert torch.equal(joints.table, again.table) and torch.equal(scores, same)
+    assert not torch.equal(joints.table, other.table)
+    assert joints.mi[:20].mean() < 0.02 < 0.2 < joints.mi[-20:].mean()
+    # What the chapters drew before the function was shared.
+    generator = torch.Generator().manual_seed(1)
+    normal = torch.randn(2, 200, 3, 4, generator=generator, dtype=torch.float64)
+    assert torch.equal(scores, 2 * normal[1])
+
+
+def test_from_counts_divides_by_the_total():
+    joint = exact.from_counts([[3, 1], [1, 3]])
+    assert torch.equal(joint.table, torch.tensor([[3.0, 1], [1, 3]], dtype=torch.float64) / 8)
+    batch = exact.from_counts(torch.ones(5, 2, 3))
+    assert torch.allclose(batch.table.sum((-2, -1)), torch.ones(5, dtype=torch.float64))
+    for wrong, message in (([[0, 0]], "counts sum to 0"), ([[2, -1]], "table contains -1")):
+        with pytest.raises(ValueError, match=message):
+            exact.from_counts(wrong)
+
+
+def test_random_boards_fit_the_bounds():
+    positive, negative = exact.random_boards(5, 3, 4, seed=1)
+    assert positive.shape == (5, 3) and negative.shape == (5, 3, 3)
+    assert exact.bounds.ml_cpc(positive, negative).shape == (5,)
+    assert torch.equal(positive, exact.random_boards(5, 3, 4, seed=1)[0])
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: exact.random_cases(0), "count is 0"),
+    (lambda: exact.random_cases(1, (0, 2)), "alphabet is 0"),
+    (lambda: exact.random_boards(1, 1, 1), "m is 1"),
+])
+def test_random_cases_name_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 def test_boundary_cells():
-    config = exact.BoundaryConfig(sizes=((1, 2),), batch_sizes=(2,), ratios=(0.5, 2.5), seeds=(0,))
-    cells = exact.boundary_cells(config)
+    sizes = {"sizes": ((1, 2),), "batch_sizes": (2,)}
+    config = boundary.BoundaryConfig(**sizes, ratios=(0.5, 2.5), seeds=(0,))
+    found = [cell.settings for cell in boundary.EXPERIMENT.cells(config)]
     # α_min is 1 at n = 1, so a ratio of 2.5 would put α above m = 2 there.
-    assert [(cell["n"], cell["design"], cell["ratio"]) for cell in cells] == [
-        (1, "independent", 0.5),
-        (1, "shared", 0.5),
-        (2, "in_batch", 0.5),
-        (2, "in_batch", 2.5),
-    ]
-    with pytest.raises(ValueError, match="ratios contains 0; valid: above 0"):
-        exact.boundary_cells(exact.BoundaryConfig(ratios=(0,)))
+    assert [(each["n"], each["design"], each["ratio"]) for each in found] == [
+        (1, "independent", 0.5), (1, "shared", 0.5), (2, "in_batch", 0.5), (2, "in_batch", 2.5),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="ratios is 0; valid"):
+        boundary.BoundaryConfig(ratios=(0,))

@@ -3,10 +3,11 @@
 import math
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from mlcpc import figures
+from mlcpc.book import figures
 
 
 def test_keep_publishes_arrays(shown):
@@ -30,3 +31,17 @@ def test_style_is_applied_and_colours_are_colours():
         figures.use_style()
         assert mpl.rcParams["figure.facecolor"] == "white"
     assert all(mpl.colors.is_color_like(colour) for colour in figures.COLOURS.values())
+
+
+def test_a_graph_draws_every_box_and_arrow():
+    drawn, axes = plt.subplots()
+    boxes = {"lemma": (0, 1, "a lemma"), "other": (2, 1, "another"), "goal": (1, 0, "the theorem")}
+    figures.graph(axes, boxes, [("lemma", "goal"), ("other", "goal")], goal="goal")
+    assert {text.get_text() for text in axes.texts if text.get_text()} == {
+        "a lemma", "another", "the theorem"
+    }
+    arrows = [text for text in axes.texts if getattr(text, "arrow_patch", None)]
+    assert [arrow.xy for arrow in arrows] == [(1, 0), (1, 0)]
+    with pytest.raises(ValueError, match="'gone' is no box; valid: lemma, other, goal"):
+        figures.graph(axes, boxes, [("gone", "goal")])
+    plt.close(drawn)

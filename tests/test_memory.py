@@ -65,12 +65,6 @@ def test_a_restored_queue_goes_on_as_the_first():
     assert torch.equal(queue.ages(), restored.ages())
 
 
-def test_keys_leave_their_gradient_outside_the_queue():
-    queue, keys = KeyQueue(4, 3), units(2, 3, dtype=torch.float32).requires_grad_()
-    queue.push(keys)
-    assert not queue.keys.requires_grad
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_keys_of_another_precision_enter(dtype):
     queue = KeyQueue(64, 8)
@@ -79,20 +73,17 @@ def test_keys_of_another_precision_enter(dtype):
     assert torch.allclose(norms(queue.keys), torch.ones(64), rtol=0, atol=memory.UNIT_TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    "keys, named",
-    [
-        (units(6, 3), r"keys has shape \(6, 3\); valid: \(n, 3\) with n from 1 to 5"),
-        (units(2, 4), r"keys has shape \(2, 4\)"),
-        (units(2, 3)[0], r"keys has shape \(3,\)"),
-        (units(2, 3)[:0], r"keys has shape \(0, 3\)"),
-        (units(2, 3) * 1.05, "keys have norms up to 0.05 from 1"),
-        (units(2, 3) * 0.95, "keys have norms up to 0.05 from 1"),
-        (units(2, 3) * torch.tensor([[1.0], [torch.nan]]), "keys have norms up to nan"),
-        (units(2, 3) * torch.tensor([[1.0], [torch.inf]]), "keys have norms up to inf"),
-        (torch.zeros(2, 3), "keys have norms up to 1 from 1"),
-    ],
-)
+@pytest.mark.parametrize("keys, named", [
+    (units(6, 3), r"keys has shape \(6, 3\); valid: \(n, 3\) with n from 1 to 5"),
+    (units(2, 4), r"keys has shape \(2, 4\)"),
+    (units(2, 3)[0], r"keys has shape \(3,\)"),
+    (units(2, 3)[:0], r"keys has shape \(0, 3\)"),
+    (units(2, 3) * 1.05, "keys have norms up to 0.05 from 1"),
+    (units(2, 3) * 0.95, "keys have norms up to 0.05 from 1"),
+    (units(2, 3) * torch.tensor([[1.0], [torch.nan]]), "keys have norms up to nan"),
+    (units(2, 3) * torch.tensor([[1.0], [torch.inf]]), "keys have norms up to inf"),
+    (torch.zeros(2, 3), "keys have norms up to 1 from 1"),
+])  # fmt: skip
 def test_keys_that_do_not_belong_are_refused_and_nothing_changes(keys, named):
     queue = KeyQueue(5, 3).double()
     queue.push(units(3, 3, seed=4))
@@ -124,18 +115,6 @@ def test_chance_of_an_own_key_counts_all_places(size):
     assert own_key_chance(size, n) == pytest.approx(sum(met) / n**2, abs=1e-12)
 
 
-def test_chance_of_an_own_key_by_a_queue_of_numbers():
-    n, size, generator, met, visits = 200, 260, seeded(3), 0, 0
-    queue = []
-    for epoch in range(60):
-        for image in torch.randperm(n, generator=generator).tolist():
-            if epoch >= 2:
-                met, visits = met + (image in queue), visits + 1
-            queue = [*queue, image][-size:]
-    # 58 epochs of 200 visits; those of an epoch hang together, so the error is that of epochs
-    assert met / visits == pytest.approx(own_key_chance(size, n), abs=0.03)
-
-
 def test_chance_of_an_own_key_in_the_authors_command():
     assert own_key_chance(65_536, 50_000) == pytest.approx(0.762, abs=5e-4)
     with pytest.raises(ValueError, match="dataset_size is 0"):
@@ -150,9 +129,11 @@ def gathered(vectors, queries, positions):
     return torch.einsum("nmd,nd->nm", vectors[positions], queries)
 
 
+@pytest.mark.parametrize("cost", [0, memory.GATHERED_COST])  # both ways, the cheaper one first
 @pytest.mark.parametrize("at_a_time", [1, 11, 22, 40, 2**19])
-def test_scores_equal_gathering_rows_in_value_and_gradient(at_a_time, monkeypatch):
+def test_scores_equal_gathering_rows_in_value_and_gradient(at_a_time, cost, monkeypatch):
     monkeypatch.setattr(memory, "PAIRS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(memory, "GATHERED_COST", cost)
     kept = SampleMemory(11, 6, generator=seeded()).double()
     positions = torch.randint(11, (4, 30), generator=seeded(1))  # with repetitions
     weights = torch.randn(4, 30, generator=seeded(2), dtype=torch.float64)
@@ -167,6 +148,19 @@ def test_scores_equal_gathering_rows_in_value_and_gradient(at_a_time, monkeypatc
         assert torch.allclose(one, two, rtol=0, atol=1e-10)
     assert torch.equal(kept.scores(units(4, 6)), units(4, 6) @ kept.vectors.T)
     assert not kept.vectors.requires_grad
+
+
+def test_the_cheaper_way_is_taken(monkeypatch):
+    taken = []
+    for name in ("_ChosenScores", "_GatheredScores"):
+        way = getattr(memory, name)
+        monkeypatch.setattr(
+            way, "apply", lambda *inputs, name=name: taken.append(name) or inputs[0]
+        )
+    kept = SampleMemory(2000, 4)
+    for count in (10, 1000):
+        kept.scores(units(2, 4, dtype=torch.float32), torch.zeros(2, count, dtype=torch.int64))
+    assert taken == ["_GatheredScores", "_ChosenScores"]
 
 
 def test_a_second_derivative_of_scores_is_refused():
@@ -199,15 +193,6 @@ def test_update_is_a_renormalised_average(momentum):
     assert not kept.vectors.requires_grad
 
 
-def test_vectors_stay_on_the_sphere():
-    kept = SampleMemory(20, 8, generator=seeded())
-    assert torch.allclose(norms(kept.vectors), torch.ones(20), rtol=0, atol=1e-6)
-    for step in range(30):
-        positions = torch.randperm(20, generator=seeded(step))[:7]
-        kept.update(positions, units(7, 8, seed=step, dtype=torch.float32))
-    assert torch.allclose(norms(kept.vectors), torch.ones(20), rtol=0, atol=1e-6)
-
-
 def test_a_restored_memory_goes_on_as_the_first():
     kept, restored = (SampleMemory(6, 3, generator=seeded(seed)) for seed in (0, 1))
     assert set(kept.state_dict()) == {"vectors"}
@@ -226,18 +211,15 @@ def test_an_update_before_backward_is_an_error_and_no_wrong_gradient():
         total.backward()
 
 
-@pytest.mark.parametrize(
-    "positions, vectors, named",
-    [
-        ([0, 0], units(2, 3), "positions names a sample twice"),
-        ([0, 6], units(2, 3), "positions go from 0 to 6; valid: 0 to 5"),
-        ([-1, 2], units(2, 3), "positions go from -1 to 2; valid: 0 to 5"),
-        ([0, 1], units(1, 3), r"vectors has shape \(1, 3\); valid: \(2, 3\)"),
-        ([0, 1], units(2, 4), r"vectors has shape \(2, 4\); valid: \(2, 3\)"),
-        ([0, 1], 2 * units(2, 3), "vectors have norms up to 1 from 1"),
-        ([0.0, 1.0], units(2, 3), "positions has type torch.float32"),
-    ],
-)
+@pytest.mark.parametrize("positions, vectors, named", [
+    ([0, 0], units(2, 3), "positions names a sample twice"),
+    ([0, 6], units(2, 3), "positions go from 0 to 6; valid: 0 to 5"),
+    ([-1, 2], units(2, 3), "positions go from -1 to 2; valid: 0 to 5"),
+    ([0, 1], units(1, 3), r"vectors has shape \(1, 3\); valid: \(2, 3\)"),
+    ([0, 1], units(2, 4), r"vectors has shape \(2, 4\); valid: \(2, 3\)"),
+    ([0, 1], 2 * units(2, 3), "vectors have norms up to 1 from 1"),
+    ([0.0, 1.0], units(2, 3), "positions has type torch.float32"),
+])  # fmt: skip
 def test_updates_that_do_not_fit_are_refused_and_nothing_changes(positions, vectors, named):
     kept = SampleMemory(6, 3).double()
     before = kept.vectors.clone()
@@ -246,30 +228,24 @@ def test_updates_that_do_not_fit_are_refused_and_nothing_changes(positions, vect
     assert torch.equal(kept.vectors, before)
 
 
-@pytest.mark.parametrize(
-    "queries, positions, named",
-    [
-        (units(2, 4), None, r"queries has shape \(2, 4\); valid: \(n, 3\)"),
-        (units(2, 3), torch.tensor([0, 1]), r"positions has shape \(2,\); valid: \(2, m\)"),
-        (units(2, 3), torch.tensor([[0]]), r"positions has shape \(1, 1\); valid: \(2, m\)"),
-        (units(2, 3), torch.tensor([[0], [6]]), "positions go from 0 to 6"),
-    ],
-)
+@pytest.mark.parametrize("queries, positions, named", [
+    (units(2, 4), None, r"queries has shape \(2, 4\); valid: \(n, 3\)"),
+    (units(2, 3), torch.tensor([0, 1]), r"positions has shape \(2,\); valid: \(2, m\)"),
+    (units(2, 3), torch.tensor([[0]]), r"positions has shape \(1, 1\); valid: \(2, m\)"),
+    (units(2, 3), torch.tensor([[0], [6]]), "positions go from 0 to 6"),
+])  # fmt: skip
 def test_scores_that_do_not_fit_are_refused(queries, positions, named):
     with pytest.raises(ValueError, match=named):
         SampleMemory(6, 3).double().scores(queries, positions)
 
 
-@pytest.mark.parametrize(
-    "options, named",
-    [
-        ({"samples": 0}, "samples is 0"),
-        ({"dim": 0}, "dim is 0"),
-        ({"momentum": 1.0}, "momentum is 1.0; valid: 0 up to but not including 1"),
-        ({"momentum": -0.1}, "momentum is -0.1"),
-        ({"momentum": float("nan")}, "momentum is nan"),
-    ],
-)
+@pytest.mark.parametrize("options, named", [
+    ({"samples": 0}, "samples is 0"),
+    ({"dim": 0}, "dim is 0"),
+    ({"momentum": 1.0}, "momentum is 1.0; valid: 0 up to but not including 1"),
+    ({"momentum": -0.1}, "momentum is -0.1"),
+    ({"momentum": float("nan")}, "momentum is nan"),
+])  # fmt: skip
 def test_bad_sizes_of_a_memory_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         SampleMemory(**{"samples": 6, "dim": 3, **options})
@@ -331,40 +307,29 @@ def test_all_negatives_of_unequal_classes_are_refused():
         OtherClasses(LABELS).draw(torch.tensor([0]), "all")
 
 
-def test_one_image_a_class_makes_all_others_negative():
-    drawn = OtherClasses(torch.tensor([4, 1, 0])).draw(torch.tensor([0, 1, 2]), "all")
-    assert [sorted(row) for row in drawn.tolist()] == [[1, 2], [0, 2], [0, 1]]
-
-
-@pytest.mark.parametrize(
-    "labels, named",
-    [
-        (torch.tensor([1, 1, 1]), "labels names one class"),
-        (torch.tensor([0]), "labels names one class"),
-        (torch.tensor([0, -1]), "the least label is -1; valid: 0 or more"),
-        (torch.tensor([], dtype=torch.int64), "the least label is absent"),
-        (torch.tensor([0.0, 1.0]), "type torch.float32; valid: one integer"),
-        (torch.tensor([True, False]), "type torch.bool"),
-        (torch.tensor([[0, 1]]), r"labels has shape \(1, 2\)"),
-    ],
-)
+@pytest.mark.parametrize("labels, named", [
+    (torch.tensor([1, 1, 1]), "labels names one class"),
+    (torch.tensor([0]), "labels names one class"),
+    (torch.tensor([0, -1]), "the least label is -1; valid: 0 or more"),
+    (torch.tensor([], dtype=torch.int64), "the least label is absent"),
+    (torch.tensor([0.0, 1.0]), "type torch.float32; valid: one integer"),
+    (torch.tensor([True, False]), "type torch.bool"),
+    (torch.tensor([[0, 1]]), r"labels has shape \(1, 2\)"),
+])  # fmt: skip
 def test_labels_without_negatives_are_refused(labels, named):
     with pytest.raises(ValueError, match=named):
         OtherClasses(labels)
 
 
-@pytest.mark.parametrize(
-    "positions, options, named",
-    [
-        ([12], {"count": 3}, "positions go from 12 to 12; valid: 0 to 11"),
-        ([-1], {"count": 3}, "positions go from -1"),
-        ([[1]], {"count": 3}, r"positions has shape \(1, 1\); valid: \(n,\)"),
-        ([1], {"count": 0}, "count is 0"),
-        ([1], {}, "count is None"),
-        ([1], {"negatives": "some"}, "negatives is 'some'; valid: sampled, all"),
-        ([1], {"negatives": "all", "count": 3}, "count is 3 with negatives all"),
-    ],
-)
+@pytest.mark.parametrize("positions, options, named", [
+    ([12], {"count": 3}, "positions go from 12 to 12; valid: 0 to 11"),
+    ([-1], {"count": 3}, "positions go from -1"),
+    ([[1]], {"count": 3}, r"positions has shape \(1, 1\); valid: \(n,\)"),
+    ([1], {"count": 0}, "count is 0"),
+    ([1], {}, "count is None"),
+    ([1], {"negatives": "some"}, "negatives is 'some'; valid: sampled, all"),
+    ([1], {"negatives": "all", "count": 3}, "count is 3 with negatives all"),
+])  # fmt: skip
 def test_draws_that_make_no_sense_are_refused(positions, options, named):
     with pytest.raises(ValueError, match=named):
         OtherClasses(LABELS).draw(torch.tensor(positions), **options)
@@ -383,3 +348,30 @@ def test_labels_are_no_state():
     others = OtherClasses(shared)
     shared[:] = 0
     assert torch.equal(others.labels, LABELS)
+
+
+def test_keys_leave_their_gradient_outside_the_queue():
+    queue, keys = KeyQueue(4, 3), units(2, 3, dtype=torch.float32).requires_grad_()
+    queue.push(keys)
+    assert not queue.keys.requires_grad
+
+
+def test_chance_of_an_own_key_by_a_queue_of_numbers():
+    n, size, generator, met, visits = 200, 260, seeded(3), 0, 0
+    queue = []
+    for epoch in range(60):
+        for image in torch.randperm(n, generator=generator).tolist():
+            if epoch >= 2:
+                met, visits = met + (image in queue), visits + 1
+            queue = [*queue, image][-size:]
+    # 58 epochs of 200 visits; those of an epoch hang together, so the error is that of epochs
+    assert met / visits == pytest.approx(own_key_chance(size, n), abs=0.03)
+
+
+def test_vectors_stay_on_the_sphere():
+    kept = SampleMemory(20, 8, generator=seeded())
+    assert torch.allclose(norms(kept.vectors), torch.ones(20), rtol=0, atol=1e-6)
+    for step in range(30):
+        positions = torch.randperm(20, generator=seeded(step))[:7]
+        kept.update(positions, units(7, 8, seed=step, dtype=torch.float32))
+    assert torch.allclose(norms(kept.vectors), torch.ones(20), rtol=0, atol=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlcpc import problems, runs
+from mlcpc import problems, records
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -116,31 +116,27 @@ def test_metrics_are_medians_of_each_seed(peers):
         for seed, values in ((0, (1.0, 1.3, 3.0)), (1, (1.2, 0.9, 1.0)))
         for name, value in zip("pqr", values, strict=True)
     ] + [{"method": "b", "problem": "p", "seed": 0, "failed": "x"}]
-    found = dict(peers.metrics(rows, dict.fromkeys("pqr", 1.0)))
-    assert np.allclose(found["median |error| a"]["values"], [0.3, 0.1])
-    assert found["solved a"]["values"] == [2, 3] and "median |error| b" not in found
+    found = peers.metrics(rows, dict.fromkeys("pqr", 1.0), [0, 1])
+    assert np.allclose(found["median |error| a"].values, [0.3, 0.1])
+    assert found["solved a"].values == (2, 3) and "median |error| b" not in found
 
 
 def options(**changes):
     given = {"package": "mlcpc", "python": sys.executable, "methods": None, "problems": None}
+    given["tasks"] = None
     return Namespace(**{**given, "seeds": [0], "count": 10_000, "name": None, **changes})
 
 
 def test_command_names_no_place_of_this_machine(peers):
     assert peers._command(options()) == "python benchmarks/peers.py mlcpc"
     said = peers._command(options(package="ennemi", python="/home/me/bin/python", seeds=[0, 1]))
-    assert said == (
-        "python benchmarks/peers.py ennemi --python ENVIRONMENT/bin/python --seeds 0 1"
-    )
+    assert said == ("python benchmarks/peers.py ennemi --python ENVIRONMENT/bin/python --seeds 0 1")
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"methods": ["smiel"]}, "methods has 'smiel' for mlcpc; valid: estimate"),
-        ({"problems": ["cube"]}, r"problems is \['cube'\]; valid: normal 1x1, "),
-    ],
-)
+@pytest.mark.parametrize("change, message", [
+    ({"methods": ["smiel"]}, "methods has 'smiel' for mlcpc; valid: estimate"),
+    ({"problems": ["cube"]}, r"problems is \['cube'\]; valid: normal 1x1, "),
+])  # fmt: skip
 def test_bad_options_are_named(peers, change, message):
     with pytest.raises(ValueError, match=message):
         peers.make(options(**change))
@@ -188,7 +184,7 @@ def test_a_run_goes_on_and_its_record_holds_every_row(peers, tmp_path, monkeypat
     monkeypatch.setattr(peers, "Worker", Fake)
     given = options(package="benchmark-mi", methods=["CCA"], count=30, python="elsewhere")
     peers.make(given)
-    record = runs.read("peers-benchmark-mi", tmp_path)
+    record = records.read("peers-benchmark-mi", tmp_path)
     assert record.profile == "quick" and record.provenance["versions"] == Fake.hello
     assert len(record.arrays["rows"]) == len(problems.beyond_gaussian()) == len(asked)
     assert record.provenance["wall_seconds"] == 2.0 * len(asked)

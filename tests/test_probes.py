@@ -50,15 +50,12 @@ def test_an_error_leaves_the_network_in_its_mode():
     assert all(module.training for module in network.modules())
 
 
-@pytest.mark.parametrize(
-    "images, options, named",
-    [
-        (torch.zeros(0, 1, 28, 28), {}, "images is empty"),
-        ([], {}, "images is empty"),
-        (torch.zeros(2, 1, 28, 28), {"batch": 0}, "batch is 0"),
-        (torch.full((2, 1, 28, 28), torch.nan), {}, "features hold NaN or infinity"),
-    ],
-)
+@pytest.mark.parametrize("images, options, named", [
+    (torch.zeros(0, 1, 28, 28), {}, "images is empty"),
+    ([], {}, "images is empty"),
+    (torch.zeros(2, 1, 28, 28), {"batch": 0}, "batch is 0"),
+    (torch.full((2, 1, 28, 28), torch.nan), {}, "features hold NaN or infinity"),
+])  # fmt: skip
 def test_images_without_features_are_refused(images, options, named):
     with pytest.raises(ValueError, match=named):
         probes.features_of(networks.build("resnet8", 10, 1), images, **options)
@@ -103,27 +100,11 @@ def test_the_vote_equals_a_loop(k, temperature, at_once, monkeypatch):
     assert torch.equal(found, vote_by_loop(train, labels, test, k, temperature))
 
 
-def test_the_vote_is_weighted_by_similarity():
-    train = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]])
-    labels, test = torch.tensor([1, 0, 0]), torch.tensor([[1.0, 0.0]])
-    assert probes.knn(train, labels, test, 3, temperature=0.1).tolist() == [1]  # e^10 > 2 e^6
-    assert probes.knn(train, labels, test, 3, temperature=1.0).tolist() == [0]  # e^1 < 2 e^0.6
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_small_temperatures_do_not_overflow(dtype):
     train, labels = clusters(40)
     found = probes.knn(train.to(dtype), labels, train.to(dtype), 20, temperature=1e-3)
     assert torch.equal(found, labels)  # each is its own nearest neighbour
-
-
-def test_neighbours_come_nearest_first():
-    train, _ = clusters(30)
-    similarities, positions = probes.neighbours(train, train[:4], 30)
-    assert positions[:, 0].tolist() == [0, 1, 2, 3]
-    assert torch.allclose(similarities[:, 0], torch.ones(4).double(), atol=1e-12)
-    assert bool((similarities.diff(dim=1) <= 0).all())
-    assert sorted(positions[0].tolist()) == list(range(30))
 
 
 def test_features_of_no_length_are_like_none():
@@ -135,36 +116,30 @@ TRAIN, LABELS = clusters(12)
 FINE = {"train_features": TRAIN, "train_labels": LABELS, "test_features": TRAIN[:2]}
 
 
-@pytest.mark.parametrize(
-    "wrong, named",
-    [
-        ({"k": 0}, "k is 0; valid: an integer from 1 to 12"),
-        ({"k": 13}, "k is 13; valid: an integer from 1 to 12"),
-        ({"k": 2.0}, "k is 2.0"),
-        ({"k": 2, "temperature": 0.0}, "temperature is 0.0"),
-        ({"k": 2, "temperature": float("nan")}, "temperature is nan"),
-    ],
-)
+@pytest.mark.parametrize("wrong, named", [
+    ({"k": 0}, "k is 0; valid: an integer from 1 to 12"),
+    ({"k": 13}, "k is 13; valid: an integer from 1 to 12"),
+    ({"k": 2.0}, "k is 2.0"),
+    ({"k": 2, "temperature": 0.0}, "temperature is 0.0"),
+    ({"k": 2, "temperature": float("nan")}, "temperature is nan"),
+])  # fmt: skip
 def test_bad_votes_are_named(wrong, named):
     with pytest.raises(ValueError, match=named):
         probes.knn(**FINE, **wrong)
 
 
 @pytest.mark.parametrize("probe", [lambda **given: probes.knn(**given, k=3), probes.linear_probe])
-@pytest.mark.parametrize(
-    "wrong, named",
-    [
-        ({"train_features": TRAIN[:0]}, "train_features has shape"),
-        ({"test_features": TRAIN[:0]}, "test_features has shape"),
-        ({"test_features": TRAIN[:, :3]}, "test_features has shape"),
-        ({"train_features": TRAIN[0]}, "train_features has shape"),
-        ({"train_features": TRAIN.long()}, "train_features is not finite numbers"),
-        ({"test_features": TRAIN * torch.nan}, "test_features is not finite numbers"),
-        ({"train_labels": LABELS[:3]}, r"train_labels has shape \(3,\)"),
-        ({"train_labels": LABELS.double()}, "type torch.float64"),
-        ({"train_labels": LABELS - 1}, "an integer from 0 on"),
-    ],
-)
+@pytest.mark.parametrize("wrong, named", [
+    ({"train_features": TRAIN[:0]}, "train_features has shape"),
+    ({"test_features": TRAIN[:0]}, "test_features has shape"),
+    ({"test_features": TRAIN[:, :3]}, "test_features has shape"),
+    ({"train_features": TRAIN[0]}, "train_features has shape"),
+    ({"train_features": TRAIN.long()}, "train_features is not finite numbers"),
+    ({"test_features": TRAIN * torch.nan}, "test_features is not finite numbers"),
+    ({"train_labels": LABELS[:3]}, r"train_labels has shape \(3,\)"),
+    ({"train_labels": LABELS.double()}, "type torch.float64"),
+    ({"train_labels": LABELS - 1}, "an integer from 0 on"),
+])  # fmt: skip
 def test_bad_features_and_labels_are_named(probe, wrong, named):
     with pytest.raises(ValueError, match=named):
         probe(**{**FINE, **wrong})
@@ -241,16 +216,6 @@ def test_the_choice_stops_where_held_out_accuracy_falls(sklearn):
     assert len(shares) < len(probes.PENALTIES) and shares[-1] < shares[-2] == max(shares)
 
 
-def test_random_labels_cannot_be_read(sklearn):
-    train, test = normal(500, 5), normal(2000, 5, seed=1)
-    labels = torch.randint(4, (2500,), generator=torch.Generator().manual_seed(2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = probes.linear_probe(train, labels[:500], test)
-    # a quarter, with a standard error of 0.01
-    assert abs(probes.accuracy(found.predicted, labels[500:]) - 0.25) < 0.05
-
-
 def test_features_that_do_not_vary_and_missing_labels_do_no_harm(sklearn):
     train, labels = clusters(80, classes=2)
     train[:, 2] = 7.0
@@ -271,20 +236,17 @@ def test_warnings_say_what_to_distrust(sklearn):
         probes.linear_probe(train, labels, train, penalties=[1000, 1e-4])
 
 
-@pytest.mark.parametrize(
-    "wrong, named",
-    [
-        ({"penalties": []}, "penalties is"),
-        ({"penalties": [0.1, 0.1]}, "valid: falling numbers above 0"),
-        ({"penalties": [0.1, 1.0]}, "valid: falling numbers above 0"),
-        ({"penalties": [0.1, 0.0]}, "valid: falling numbers above 0"),
-        ({"penalties": [float("nan")]}, "valid: falling numbers above 0"),
-        ({"held_out": 0.0}, "held_out is 0.0"),
-        ({"held_out": 1.0}, "held_out is 1.0"),
-        ({"train_labels": LABELS * 0}, "1 classes, the least of 12"),
-        ({"train_labels": torch.arange(12).clamp(max=1)}, "2 classes, the least of 1"),
-    ],
-)
+@pytest.mark.parametrize("wrong, named", [
+    ({"penalties": []}, "penalties is"),
+    ({"penalties": [0.1, 0.1]}, "valid: falling numbers above 0"),
+    ({"penalties": [0.1, 1.0]}, "valid: falling numbers above 0"),
+    ({"penalties": [0.1, 0.0]}, "valid: falling numbers above 0"),
+    ({"penalties": [float("nan")]}, "valid: falling numbers above 0"),
+    ({"held_out": 0.0}, "held_out is 0.0"),
+    ({"held_out": 1.0}, "held_out is 1.0"),
+    ({"train_labels": LABELS * 0}, "1 classes, the least of 12"),
+    ({"train_labels": torch.arange(12).clamp(max=1)}, "2 classes, the least of 1"),
+])  # fmt: skip
 def test_bad_linear_probes_are_named(wrong, named):
     with pytest.raises(ValueError, match=named):
         probes.linear_probe(**{**FINE, **wrong})
@@ -401,3 +363,29 @@ def test_shared_neighbours_refuse():
         probes.shared_neighbours(one, one, labels, 0)
     with pytest.raises(ValueError, match="two is not finite"):
         probes.shared_neighbours(one, one * torch.inf, labels)
+
+
+def test_the_vote_is_weighted_by_similarity():
+    train = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]])
+    labels, test = torch.tensor([1, 0, 0]), torch.tensor([[1.0, 0.0]])
+    assert probes.knn(train, labels, test, 3, temperature=0.1).tolist() == [1]  # e^10 > 2 e^6
+    assert probes.knn(train, labels, test, 3, temperature=1.0).tolist() == [0]  # e^1 < 2 e^0.6
+
+
+def test_neighbours_come_nearest_first():
+    train, _ = clusters(30)
+    similarities, positions = probes.neighbours(train, train[:4], 30)
+    assert positions[:, 0].tolist() == [0, 1, 2, 3]
+    assert torch.allclose(similarities[:, 0], torch.ones(4).double(), atol=1e-12)
+    assert bool((similarities.diff(dim=1) <= 0).all())
+    assert sorted(positions[0].tolist()) == list(range(30))
+
+
+def test_random_labels_cannot_be_read(sklearn):
+    train, test = normal(500, 5), normal(2000, 5, seed=1)
+    labels = torch.randint(4, (2500,), generator=torch.Generator().manual_seed(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = probes.linear_probe(train, labels[:500], test)
+    # a quarter, with a standard error of 0.01
+    assert abs(probes.accuracy(found.predicted, labels[500:]) - 0.25) < 0.05

@@ -57,26 +57,23 @@ def test_ratio_integrates_to_one(name, double):
     assert abs(ratio.mean() - 1) <= 5 * error
 
 
-@pytest.mark.parametrize(
-    "name, mi",
-    [
-        ("normal 1x1", 0.4133),
-        ("normal-cdf 1x1", 0.4133),
-        ("additive 0.1", 1.7094),
-        ("additive 0.75", 0.3333),
-        ("dense 5x5", 0.5928),
-        ("dense 25x25", 1.2922),
-        ("sparse 3x3", 1.0217),
-        ("sparse 25x25", 1.0217),
-        ("spiral normal-cdf sparse 3x3", 1.0217),
-        ("student 1x1 dof 1", 0.2242),
-        ("student 2x2 dof 1", 0.4319),
-        ("student 3x3 dof 2", 0.2909),
-        ("student 5x5 dof 2", 0.4482),
-        ("student 5x5 dof 3", 0.2985),
-        ("asinh student 5x5 dof 2", 0.4482),
-    ],
-)
+@pytest.mark.parametrize("name, mi", [
+    ("normal 1x1", 0.4133),
+    ("normal-cdf 1x1", 0.4133),
+    ("additive 0.1", 1.7094),
+    ("additive 0.75", 0.3333),
+    ("dense 5x5", 0.5928),
+    ("dense 25x25", 1.2922),
+    ("sparse 3x3", 1.0217),
+    ("sparse 25x25", 1.0217),
+    ("spiral normal-cdf sparse 3x3", 1.0217),
+    ("student 1x1 dof 1", 0.2242),
+    ("student 2x2 dof 1", 0.4319),
+    ("student 3x3 dof 2", 0.2909),
+    ("student 5x5 dof 2", 0.4482),
+    ("student 5x5 dof 3", 0.2985),
+    ("asinh student 5x5 dof 2", 0.4482),
+])  # fmt: skip
 def test_information_published_for_the_benchmark(name, mi):
     """The truths of the tasks of Czyż et al. 2023, printed with four decimals."""
     assert abs(BEYOND[name].mi - mi) < 6e-5
@@ -226,33 +223,98 @@ def test_same_class_images_share_the_class_and_nothing_else():
     assert ((share - p).abs() < 4 * (p * (1 - p) / 20_000).sqrt()).all()
 
 
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: CorrelatedGaussian(-1.0), "mi is -1.0; valid: nats from 0 up"),
-        (lambda: CorrelatedGaussian(math.inf), "mi is inf"),
-        (lambda: CorrelatedGaussian(math.nan), "mi is nan"),
-        (lambda: CorrelatedGaussian(1.0, 0), "dim is 0; valid: at least 1"),
-        (lambda: problems.MultivariateGaussian(((1.0, 0.0),), 1), "covariance is not square"),
-        (lambda: problems.MultivariateGaussian(((1.0, 0.5), (0.4, 1.0)), 1), "not symmetric"),
-        (lambda: problems.dense_gaussian(1, 1, 1.0).mi, "covariance has eigenvalue"),
-        (lambda: problems.MultivariateGaussian(((1.0, 0.0), (0.0, 1.0)), 2), "dim_x is 2"),
-        (lambda: problems.sparse_gaussian(2, 3), "pairs is 3; valid: 1 to dim = 2"),
-        (lambda: StudentT(problems.dense_gaussian(1, 1), 1.5), "dof is 1.5; valid: an integer"),
-        (lambda: problems.AdditiveUniform(0.0), "noise is 0.0; valid: noise > 0"),
-        (lambda: problems.Power(-1.0), "exponent is -1.0; valid: exponent > 0"),
-        (lambda: problems.staircase("cube"), "task is 'cube'; valid: gaussian, cubic"),
-        (lambda: problems.staircase("cubic", (2.0, -1.0)), "mi is -1.0"),
-        (
-            lambda: problems.SameClassImages(torch.zeros(3, 2), torch.tensor([0, 1])),
-            r"labels has shape \(2,\); valid: \(3,\)",
-        ),
-        (
-            lambda: problems.SameClassImages(torch.zeros(2, 2), torch.tensor([0, 1])),
-            "one image under two labels",
-        ),
-    ],
-)
+@pytest.mark.parametrize("call, message", [
+    (lambda: CorrelatedGaussian(-1.0), "mi is -1.0; valid: nats from 0 up"),
+    (lambda: CorrelatedGaussian(math.inf), "mi is inf"),
+    (lambda: CorrelatedGaussian(math.nan), "mi is nan"),
+    (lambda: CorrelatedGaussian(1.0, 0), "dim is 0; valid: at least 1"),
+    (lambda: problems.MultivariateGaussian(((1.0, 0.0),), 1), "covariance is not square"),
+    (lambda: problems.MultivariateGaussian(((1.0, 0.5), (0.4, 1.0)), 1), "not symmetric"),
+    (lambda: problems.dense_gaussian(1, 1, 1.0).mi, "covariance has eigenvalue"),
+    (lambda: problems.MultivariateGaussian(((1.0, 0.0), (0.0, 1.0)), 2), "dim_x is 2"),
+    (lambda: problems.sparse_gaussian(2, 3), "pairs is 3; valid: 1 to dim = 2"),
+    (lambda: StudentT(problems.dense_gaussian(1, 1), 1.5), "dof is 1.5; valid: an integer"),
+    (lambda: problems.AdditiveUniform(0.0), "noise is 0.0; valid: noise > 0"),
+    (lambda: problems.Power(-1.0), "exponent is -1.0; valid: exponent > 0"),
+    (lambda: problems.staircase("cube"), "task is 'cube'; valid: gaussian, cubic"),
+    (lambda: problems.staircase("cubic", (2.0, -1.0)), "mi is -1.0"),
+    (
+        lambda: problems.SameClassImages(torch.zeros(3, 2), torch.tensor([0, 1])),
+        r"labels has shape \(2,\); valid: \(3,\)",
+    ),
+    (
+        lambda: problems.SameClassImages(torch.zeros(2, 2), torch.tensor([0, 1])),
+        "one image under two labels",
+    ),
+])  # fmt: skip
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ---------------------------------------------------------------------------------------------
+# Pictures of three factors
+# ---------------------------------------------------------------------------------------------
+
+
+def every(sizes):
+    """All values of the factors, one a row."""
+    return torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+
+
+@pytest.mark.parametrize("agree", [(1, 0, 0), (0.5, 1, 0.2), (0, 0, 0), (1, 1, 1)])
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (2, 2, 2), (3, 2, 4)])
+def test_information_of_every_subset_of_factors_is_that_of_the_table(agree, sizes):
+    """Naive: the table of all values of the factors of x and of y, summed by hand."""
+    problem = problems.FactorImages(agree, sizes)
+    rows = every(sizes)
+    table = torch.ones(len(rows), len(rows), dtype=torch.float64)
+    for place, (size, q) in enumerate(zip(sizes, agree, strict=True)):
+        same = (rows[:, None, place] == rows[None, :, place]).double()
+        table = table * (q * same + (1 - q) / size) / size
+    for subset in ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        kept = torch.zeros(len(rows), dtype=torch.int64)
+        for place in subset:
+            kept = kept * sizes[place] + rows[:, place]
+        part = torch.zeros(int(kept.max()) + 1, len(rows), dtype=torch.float64)
+        part.index_add_(0, kept, table)
+        ratio = part / (part.sum(1, keepdim=True) * part.sum(0))
+        exact = torch.where(part > 0, part * ratio.clamp(min=1e-300).log(), 0.0).sum().item()
+        found = problem.information(tuple(problems.FACTORS[place] for place in subset))
+        assert abs(found - exact) < 1e-10
+    assert problem.mi == problem.information()
+
+
+def test_every_factor_is_a_function_of_the_picture():
+    problem = problems.FactorImages((0.5, 0.5, 0.5), noise=0.249)
+    plain = problem.clean.flatten(0, 2)
+    apart = torch.cdist(plain, plain, p=float("inf")).fill_diagonal_(1)
+    assert apart.min() >= 0.5  # twice the largest noise
+    rows = every(problem.sizes).repeat(20, 1)
+    assert (problem.factors(problem.pictures(rows, generator())) == rows).all()
+    assert problem.sample(5, generator())[1].shape == (5, problem.dim_y)
+
+
+def test_factors_agree_as_often_as_they_should():
+    problem = problems.FactorImages((0.5, 1.0, 0.0))
+    one, two = problem.sample_factors(40_000, generator(3))
+    share = (one == two).double().mean(0)
+    expected = torch.tensor([0.5 + 0.5 / 4, 1.0, 0.25], dtype=torch.float64)
+    assert (share - expected).abs().max() < 0.01
+    for column in (*one.T, *two.T):
+        assert (column.bincount(minlength=4) / len(column) - 0.25).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"agree": (1, 0, 1.5)}, "agree is (1, 0, 1.5); valid: three probabilities, 0 to 1"),
+    ({"agree": (1, 0)}, "agree is (1, 0); valid"),
+    ({"agree": (math.nan, 0, 0)}, "agree is (nan, 0, 0); valid"),
+    ({"sizes": (4, 4, 5)}, "sizes is (4, 4, 5); valid: three integers, each 2 to 4"),
+    ({"noise": 0.25}, "noise is 0.25; valid: 0 <= noise < 0.25"),
+])  # fmt: skip
+def test_bad_factors_are_refused(settings, said):
+    with pytest.raises(ValueError) as error:
+        problems.FactorImages(**settings)
+    assert said in str(error.value)
+    with pytest.raises(ValueError, match="factors holds 'colour'; valid: class, position, texture"):
+        problems.FactorImages().information(("colour",))

@@ -21,7 +21,7 @@ CHOSEN = (
 
 CHECKED = (
     *("allpairs", "bounds", "bounds_rivals", "critics", "distillation", "exact", "images"),
-    *("memory", "networks", "pretraining", "probes", "problems", "runs"),
+    *("memory", "networks", "pretrain", "probes", "problems"),
 )
 
 

@@ -28,6 +28,7 @@ _COMPONENTS = 20  # principal components that it reads besides of more
 _HIGH = 2.5  # nats of the normal pair from which smoother margins are tried
 _AVERAGED = 0.99  # share that the average of the weights keeps at a step
 _VALIDATED = 768  # validation rows that decide when to stop
+_SMALL = 128  # rows of a batch up to which one thread trains: more would mostly wait for each other
 _GAIN = 0.002  # nats by which the validation value must rise for training to go on
 _TRUST = 10  # times the step size, for how much of the normal pair is believed
 STABLE = 0.95  # of ρ, up to which single precision serves the log ratio
@@ -498,8 +499,14 @@ class CrossFit(Trainee):
 
     def train(self, progress: bool = False) -> None:
         """Train until the validation parts say stop, or for all steps."""
-        self._look(0)
-        fit(self, progress=progress)
+        small = self.size <= _SMALL and not (len(self.stack.encode_x) or len(self.stack.encode_y))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if small else threads)
+        try:
+            self._look(0)
+            fit(self, progress=progress)
+        finally:
+            torch.set_num_threads(threads)
         with torch.no_grad():
             torch._foreach_copy_(self.weights, self.best_weights)
         self.stack.eval()

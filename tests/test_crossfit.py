@@ -123,6 +123,19 @@ def test_the_best_averaged_weights_of_each_split_are_kept():
     assert np.allclose(fit._validate(), np.nanmax(curve, axis=0), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("batch", "threads"), [(16, 1), (160, 2)])
+def test_small_batches_train_on_one_thread(batch, threads, monkeypatch):
+    seen = set()
+    monkeypatch.setattr(crossfit, "fit", lambda *_, **__: seen.add(torch.get_num_threads()))
+    fit, before = prepared(design(*samples(800), batch=batch)), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit.train()
+        assert seen == {threads} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_training_stops_by_itself_without_dependence():
     x, _ = samples(400)
     _, y = samples(400)

@@ -65,6 +65,8 @@ PLANTED = {
     "endless": ('<p style="height: 9000mm">x</p>', "phone", "35 sheets of paper, at most 30"),
     "heavy": ('<script src="heavy.js"></script>', "phone", r"a first load takes 1\.6 MB"),
 }
+DRAWN = ("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame("
+         "() => setTimeout(done))))")
 HEAD = ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>x</title>'
         '<meta name="viewport" content="width=device-width"></head>'
         "<style>body { margin: 8px; } pre { white-space: pre-wrap; break-inside: avoid; }"
@@ -110,6 +112,19 @@ def test_a_planted_fault_is_found(reports, name):
 
 def test_a_page_without_faults_passes(reports):
     assert reports["good.html", "phone"] == reports["good.html", "desk, dark"] == []
+
+
+def test_what_scrolls_takes_the_keyboard_once_it_is_unfolded(real, tmp_path, chromium):
+    (tmp_path / "reader.js").write_bytes((real / "book/_static/reader.js").read_bytes())
+    (tmp_path / "x.html").write_text(
+        f'{HEAD}<script src="reader.js"></script><body><article><div style="display: none">'
+        f'<pre style="overflow: auto; white-space: pre">{WIDE}</pre></div><pre>code</pre>')
+    with browser.serving(tmp_path) as address, devtools.chromium() as page:
+        page.open(f"{address}/x.html")
+        stops = "[...document.querySelectorAll('pre')].map((each) => each.tabIndex)"
+        assert page.run(stops) == [-1, -1]
+        page.run("document.querySelector('div').style.display = ''")
+        assert page.run(f"{DRAWN}.then(() => {stops})") == [0, -1]
 
 
 AXE_PAGES = ("intro", "chapters/ml_cpc", "chapters/staircase_records", "notation", "live", "lab",

@@ -8,13 +8,18 @@ document.addEventListener("click", (event) => {
   }
 });
 
-function reach() {
-  document.querySelectorAll("article :is(table, pre, mjx-container[display], .wide-figure)").forEach((each) => {
-    const scrolls = each.scrollWidth > each.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(each).overflowX);
-    if (scrolls) each.tabIndex = 0;
-    else each.removeAttribute("tabindex");
-  });
+const SCROLLERS = "article :is(table, pre, mjx-container[display], .wide-figure)";
+
+function reach(each) {
+  const scrolls = each.scrollWidth > each.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(each).overflowX);
+  if (scrolls) each.tabIndex = 0;
+  else each.removeAttribute("tabindex");
 }
-addEventListener("load", reach);
-addEventListener("resize", reach);
-document.addEventListener("toggle", reach, true);
+
+// What is unfolded, turned or resized changes its size; a font that comes late only what is in it.
+const watch = new ResizeObserver((entries) => entries.forEach(({ target }) => reach(target)));
+addEventListener("load", () => {
+  const scrollers = document.querySelectorAll(SCROLLERS);
+  scrollers.forEach((each) => watch.observe(each));
+  document.fonts.ready.then(() => scrollers.forEach(reach));
+});

@@ -100,6 +100,7 @@
     { textContent: "* { transition: none !important; animation: none !important; }" }));
   all("details").forEach((fold) => { fold.open = true; });
   all(".toggle-hidden").forEach((fold) => fold.classList.remove("toggle-hidden"));
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
   const faint = new Map();
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const judged = new Map();

@@ -7,7 +7,8 @@ mean. The critics of all splits are trained as one stack.
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -354,6 +355,16 @@ class Stack(nn.Module):
                     copies[id(weight)].copy_(weight)
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def batch_size(parts: Sequence[Split], config: object) -> int:
     """Rows of a training batch: at most as many as each split has rows or groups to learn from."""
     distinct = [
@@ -500,13 +511,9 @@ class CrossFit(Trainee):
     def train(self, progress: bool = False) -> None:
         """Train until the validation parts say stop, or for all steps."""
         small = self.size <= _SMALL and not (len(self.stack.encode_x) or len(self.stack.encode_y))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1 if small else threads)
-        try:
+        with _threads(1 if small else torch.get_num_threads()):
             self._look(0)
             fit(self, progress=progress)
-        finally:
-            torch.set_num_threads(threads)
         with torch.no_grad():
             torch._foreach_copy_(self.weights, self.best_weights)
         self.stack.eval()

@@ -63,7 +63,7 @@ def cut(images: Tensor) -> tuple[Half, Half]:
         raise ValueError(
             f"images have {channels} channels and {height} rows; valid: 1 channel, an even number"
         )
-    top, bottom = (images.float() / 255).split(height // 2, dim=2)
+    top, bottom = (images / 255).split(height // 2, dim=2)
     return top.flatten(1), bottom.flatten(1)
 
 

@@ -11,7 +11,7 @@ document.addEventListener("click", (event) => {
 const SCROLLERS = "article :is(table, pre, mjx-container[display], .wide-figure)";
 
 function reach(each) {
-  const scrolls = each.scrollWidth > each.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(each).overflowX);
+  const scrolls = each.scrollWidth > each.clientWidth && /auto|scroll/.test(getComputedStyle(each).overflowX);
   if (scrolls) each.tabIndex = 0;
   else each.removeAttribute("tabindex");
 }

@@ -80,7 +80,7 @@
       .slice(0, 3).map((e) => getComputedStyle(e).fontFamily),
     wrong: all("mjx-merror, [data-mjx-error]").map((e) => e.getAttribute("data-mjx-error") || e.textContent),
     stops: [...new Set(all("[tabindex]").filter((e) => e.tabIndex >= 0 && !e.matches(controls) && shown(e) &&
-      e.scrollWidth <= e.clientWidth + 1).map(name))],
+      e.scrollWidth <= e.clientWidth).map(name))],
     sideways: screen < 600 ? [] : all(".cell_output pre").filter((e) => shown(e) && e.scrollWidth > e.clientWidth + 1)
       .map((e) => e.textContent.trim().slice(0, 40)),
     open_outputs: solutions.flatMap((cell) => [...cell.querySelectorAll(".cell_output")])

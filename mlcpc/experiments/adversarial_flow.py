@@ -119,7 +119,7 @@ class Duel(training.Trainee):
 class AdversarialFlow(Experiment):
     """Train an invertible encoder against a linear classifier of its codes."""
 
-    name, Config = "adversarial-flow", AdversarialFlowConfig
+    name, version, Config = "adversarial-flow", 2, AdversarialFlowConfig
     tiny = AdversarialFlowConfig(
         dataset="digits", seeds=(0, 1), steps=3, every=2, batch=16, probed=200, couplings=2,
         width=8, classifier_steps=2, warm_up=3,

@@ -123,7 +123,7 @@ class Pictures:
         device = generator.device
         size = (batches, 1 if shared else count)
         z = torch.randint(2, size, generator=generator, device=device).expand(batches, count)
-        tables = letters().table.flatten(1).float().to(device)
+        tables = letters().table.flatten(1).to(device, torch.get_default_dtype())
         cells = torch.stack([
             torch.multinomial(table, batches * count, True, generator=generator)
             for table in tables
@@ -196,7 +196,7 @@ def drawer(case: str, config: DependentPairsConfig, images: datasets.ImageSet) -
             f"{images.name} has 1 class; valid for {case}: at least 2, since a batch of one class "
             "is no sorted batch where there is no other"
         )
-    pictures = Pictures(images.images.flatten(1).float() / 255, images.labels)
+    pictures = Pictures(images.images.flatten(1) / 255, images.labels)
     return {"classes": pictures.classes, "letters": pictures.letters}[case]
 
 

@@ -118,27 +118,30 @@ def one_matrix(given: Given, shared: bool, needs: list[bool]) -> tuple[Tensor, .
         dtype, tau, alpha = working_dtype(x, y, keys), temperature.item(), alpha.item()
         left, right = x.to(dtype), y.to(dtype)
         columns, bits = right if keys is None else keys.to(dtype), 1 / (tau * math.log(2))
-        scores = torch.addmm(left.new_empty(1), left, columns.T, beta=0, alpha=bits)
-        if keys is None:
-            positive = scores.diagonal().clone()
-            scores.fill_diagonal_(-math.inf)
-        else:
-            positive = (left * right).sum(dim=1) * bits
+        scores, factor = product(left, columns.T, bits), 1.0
         n, m = len(x), len(columns) + (keys is not None)
-        slopes = _slopes_of_one_normaliser if shared else _slopes_of_each_row
-        value, of_positive = slopes(scores, positive, alpha, m, tau)
+        if shared and keys is None and alpha == 1:
+            value, factor = _slopes_of_equal_weights(scores, left, columns, tau)
+        else:
+            if keys is None:
+                positive = scores.diagonal().clone()
+                scores.fill_diagonal_(-math.inf)
+            else:
+                positive = (left * right).sum(dim=1) * bits
+            slopes = _slopes_of_one_normaliser if shared else _slopes_of_each_row
+            value, of_positive = slopes(scores, positive, alpha, m, tau)
+            if keys is None:
+                scores.diagonal().copy_(of_positive)
         of_x = of_y = of_keys = of_temperature = None
-        if keys is None:
-            scores.diagonal().copy_(of_positive)
         if need_x or need_temperature:
-            of_x = scores @ columns
+            of_x = product(scores, columns, factor)
             if keys is not None:
                 of_x.addcmul_(of_positive[:, None], right)
         if need_temperature:
             of_temperature = ((left * of_x).sum(dtype=torch.float64) / -tau).to(temperature.device)
             of_temperature = of_temperature.reshape(temperature.shape)
         if keys is None:
-            of_y = scores.T @ left if need_y else None
+            of_y = product(scores.T, left, factor) if need_y else None
         else:
             of_y = left * of_positive[:, None] if need_y else None
             of_keys = scores.T @ left if need_keys else None
@@ -146,6 +149,33 @@ def one_matrix(given: Given, shared: bool, needs: list[bool]) -> tuple[Tensor, .
         log_m = torch.tensor(math.log(m), dtype=torch.float64, device=x.device)
         value = left.new_tensor(value + math.log(m) + (math.log(n) if shared else 0.0))
         return value, log_m, *(x.new_empty(0) if each is None else each for each in found)
+
+
+def product(one: Tensor, other: Tensor, factor: float, out: Tensor | None = None) -> Tensor:
+    """The matrix product times a factor, which costs nothing there."""
+    return torch.addmm(one.new_empty(1), one, other, beta=0, alpha=factor, out=out)
+
+
+def _slopes_of_equal_weights(
+    scores: Tensor, left: Tensor, columns: Tensor, tau: float
+) -> tuple[float, float]:
+    """J less log(n m) where α = β = 1; leaves (∂J/∂f_ij)/τ in ``scores``, but for a factor.
+
+    The positives need no weight of their own, and where the sum of all exponentials lies far from
+    what overflows or vanishes, the scores need no shift: a small batch waits for the number of
+    operations. Scores are in bits.
+    """
+    positive, top = scores.diagonal(), 0.0
+    mean = positive.mean(dtype=torch.float64).item()
+    check_finite(mean)
+    total = scores.exp2_().sum().item()
+    if not 2**-MODERATE < total < 2.0 ** (2 * MODERATE):
+        product(left, columns.T, 1 / (tau * math.log(2)), out=scores)
+        top = scores.amax().item()
+        check_finite(top)
+        total = scores.sub_(top).exp2_().sum().item()
+    positive.sub_(total / len(scores))
+    return (mean - top) * math.log(2) - math.log(total), -1 / (total * tau)
 
 
 def _slopes_of_one_normaliser(

@@ -127,7 +127,7 @@ def test_gradcheck(bound, tile):
 
 @BOTH
 @pytest.mark.parametrize("order", ["rising", "falling"])
-@pytest.mark.parametrize("tile, alpha", [(7, 0.5), (None, 0.5), (7, 40), (None, 40)])
+@pytest.mark.parametrize("tile, alpha", [(7, 0.5), (None, 0.5), (7, 40), (None, 40), (None, 1)])
 def test_extreme_scores(bound, order, tile, alpha):
     """Cosines at temperature 1e-3: scores from −1000 to 1000, in the worst order for a maximum."""
     x, y = pair(40, d=3)
@@ -143,6 +143,19 @@ def test_extreme_scores(bound, order, tile, alpha):
     value, gradients = with_gradients(call, *(each.float() for each in (x, y)))
     assert abs(value - exact[0]) < 1e-2  # a score of 1000 is known to 1e-4 in float32
     assert all(each.isfinite().all() for each in gradients)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dtype, precision", [(torch.float64, 1e-9), (torch.float32, 1e-2)])
+def test_scores_that_all_lie_far_from_zero(sign, dtype, precision):
+    """About ±1400 bits: exponentials as they are would be infinite, or all zero."""
+    x, y = (1 + 0.01 * each for each in pair(40, d=3))
+    x, y = x / x.norm(dim=1, keepdim=True), sign * y / y.norm(dim=1, keepdim=True)
+    exact = with_gradients(lambda x, y: allpairs.ml_cpc(x, y, 1e-3, tile=0), x, y)
+    found = with_gradients(lambda x, y: allpairs.ml_cpc(x, y, 1e-3), x.to(dtype), y.to(dtype))
+    assert abs(found[0].double() - exact[0]) < precision
+    for one, other in zip(found[1], exact[1], strict=True):
+        assert (one.double() - other).abs().max() < precision * other.abs().max()
 
 
 @BOTH

@@ -67,7 +67,7 @@ def fault(name: str, kept: dict, now: dict) -> str:
 if __name__ == "__main__":
     from mlcpc.experiments import base
 
-    for name in sys.argv[1:] or base.names():
+    for name in [each.replace("-", "_") for each in sys.argv[1:]] or base.names():
         FOLDER.mkdir(exist_ok=True)
         text = json.dumps(numbers(base.find(name)), indent=1)
         (FOLDER / f"{name}.json").write_text(text + "\n")

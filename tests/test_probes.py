@@ -224,6 +224,16 @@ def test_features_that_do_not_vary_and_missing_labels_do_no_harm(sklearn):
     assert torch.equal(found.predicted, labels) and found.predicted.dtype == torch.int64
 
 
+def test_rounding_is_no_feature(sklearn):
+    x, y = clusters(300, distance=0.5)
+    noise = 1e-8 * normal(600, 40, seed=3)
+    new = clusters(300, distance=0.5, seed=1)[0]
+    plain = probes.linear_probe(x[:300], y[:300], new[:300])
+    wide = probes.linear_probe(torch.cat([x[:300], noise[:300]], 1), y[:300],
+                               torch.cat([new[:300], noise[300:]], 1))  # fmt: skip
+    assert torch.equal(plain.predicted, wide.predicted) and plain.penalty == wide.penalty
+
+
 def test_warnings_say_what_to_distrust(sklearn):
     train, labels = clusters(200, distance=0.5)
     with pytest.warns(UserWarning, match="has not converged in 2 steps"):

@@ -180,6 +180,7 @@ ROUNDED = {  # as the page asks for it, or as its solution prints it
     "ex-many-batch-noise": 0.18, "ex-rep-peak": 0.62, "ex-kd-simplex": 0.12, "ex-kd-half": 0.061,
     "ex-usable-number": 0.131, "ex-ce-level": 4.16, "ex-dep-number": 2.30,
     "ex-known-error": 0.00043, "ex-tb-number": 0.42, "ex-stair-step": 0.43, "ex-rivals-window": 21,
+    "ex-ib-four": 0.667, "ex-rep-ceiling": 0.4097, "ex-rivals-batch": 2.72,
 }
 ASKED = re.compile(r":label: (ex-[a-z-]+)\n(?:(?!\{solution\}).)*?"
                    r"(?:two|three|four)\s+(?:digits|decimals)(?=.*?check\(\"\1\")", re.S | re.I)

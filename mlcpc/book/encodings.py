@@ -62,6 +62,8 @@ def middle(record: Record) -> dict[str, list[list[float]]]:
 def curves(record: Record, title: str = "") -> tuple[Figure, dict[str, np.ndarray]]:
     """Held-out bound and accuracy against steps, one line an objective, bands over seeds.
 
+    A band that is much wider than the lines lie apart is cut off by its panel.
+
     Returns:
         the figure, and the arrays that it draws.
     """
@@ -74,6 +76,10 @@ def curves(record: Record, title: str = "") -> tuple[Figure, dict[str, np.ndarra
             ax.plot(steps, mean, MARKS[name], ms=4, color=colour, label=TITLES[name])
             ax.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
             drawn[f"{what} {name}"] = np.array([mean, low, high])
+    for ax in axes:
+        means = np.concatenate([line.get_ydata() for line in ax.get_lines()])
+        room = 0.6 * np.ptp(means)
+        ax.set_ylim(means.min() - room, means.max() + room)
     floor = 100 * record.metrics["accuracy pixels"].mean
     axes[1].axhline(floor, color=figures.COLOURS["truth"], lw=1)
     axes[1].annotate("pixels", (steps[0], floor), ha="left", va="top", fontsize=9)

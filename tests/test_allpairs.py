@@ -159,6 +159,16 @@ def test_scores_that_all_lie_far_from_zero(sign, dtype, precision):
 
 
 @BOTH
+@pytest.mark.parametrize("alpha", [0.5, 1])
+def test_a_positive_that_overflows_is_refused(bound, alpha):
+    """Its score is −∞ in float32, and all others are moderate."""
+    x = torch.tensor([[1e30, 0.0], [0.0, 1.0]])
+    y = torch.tensor([[-1e30, 0.0], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="scores beyond what their dtype holds"):
+        bound(x, y, 1.0, alpha)
+
+
+@BOTH
 @pytest.mark.parametrize("temperature", [0.06, 0.0206])  # scores of 24 bits, and of 70
 @pytest.mark.parametrize("length", [1e-25, 1e-12, 1.0, 1e12, 1e19, 1e25])
 def test_short_anchors_and_long_keys(bound, length, temperature):
